@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The PIO and MMIO address spaces: named regions with their handlers, and the one dispatch that
+ * vCPU exits of every accelerator go through.
+ *
+ * Look-ups take no lock: the table is immutable and replaced under the BQL; a replaced table is
+ * kept until the space is freed (tables change a handful of times in a VM's life).
+ * Unless the region is lock-free, dispatch takes the BQL at the region's own call site, so that an
+ * acquisition names the device.
+ */
+#ifndef VMM_NATIVE_IOSPACE_H
+#define VMM_NATIVE_IOSPACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bql.h"
+
+enum IoKind { IO_PIO = 0, IO_MMIO = 1 };
+
+/* offset is relative to the region; size 1, 2, 4 or 8; returns the value, zero-extended. */
+typedef uint64_t IoReadFn(void *opaque, uint64_t offset, unsigned size);
+typedef void IoWriteFn(void *opaque, uint64_t offset, uint64_t value, unsigned size);
+
+typedef struct IoRegionOps {
+    IoReadFn *read;
+    IoWriteFn *write;
+} IoRegionOps;
+
+typedef struct IoSpace IoSpace;
+IoSpace *iospace_new(Bql *bql);
+void iospace_free(IoSpace *space);
+/* Returns 0, -EINVAL (empty, wraps) or -EEXIST (overlaps). name is copied. */
+int iospace_add(IoSpace *space, int kind, uint64_t base, uint64_t size, const char *name,
+                bool lock_free, const IoRegionOps *ops, void *opaque);
+int iospace_remove(IoSpace *space, int kind, uint64_t base);
+
+/* Writes of `size` bytes (0: any) with this value (match_any: any) signal fd instead of reaching
+ * the handler. Used by accelerators without in-kernel ioeventfds. 0 or -errno. */
+int iospace_add_ioeventfd(IoSpace *space, int kind, uint64_t addr, unsigned size, bool match_any,
+                          uint64_t value, int fd);
+int iospace_remove_ioeventfd(IoSpace *space, int kind, uint64_t addr, int fd);
+
+/* Not under the BQL. Unassigned reads give all ones, writes vanish; neither takes the lock. */
+uint64_t iospace_read(IoSpace *space, int kind, uint64_t addr, unsigned size);
+void iospace_write(IoSpace *space, int kind, uint64_t addr, uint64_t value, unsigned size);
+
+#endif
