@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# How every line of C in this repository is compiled: the library behind the Python extension, the
+# C test programs and the micro-guest, in one place and with one set of flags.
+#
+#   make -f native.mk [VARIANT=release|debug|asan|tsan] lib | tests | check | guest
+#
+# debug, asan and tsan check lock ranks on every acquisition (BQL_DEBUG).
+
+VARIANT ?= release
+OUT := build/$(VARIANT)
+CC ?= gcc
+AR ?= ar
+
+WARNINGS := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wno-unused-parameter
+CPPFLAGS := -Ivmm/native -Iprofiler/recorder -Ivmm/guest -D_GNU_SOURCE
+CFLAGS_release := -O2 -g
+CFLAGS_debug := -O1 -g -DBQL_DEBUG
+CFLAGS_asan := -O1 -g -DBQL_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_tsan := -O1 -g -DBQL_DEBUG -fsanitize=thread
+CFLAGS := -std=gnu11 -fPIC -fvisibility=default -ftls-model=initial-exec -pthread $(WARNINGS) $(CFLAGS_$(VARIANT))
+LDLIBS := -luring -lm -ldl
+
+SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c)
+OBJS := $(SRCS:%.c=$(OUT)/%.o)
+LIB := $(OUT)/libbqlvmm.a
+TEST_SRCS := $(wildcard tests/native/*_test.c)
+TESTS := $(TEST_SRCS:%.c=$(OUT)/%)
+
+.PHONY: lib tests check guest
+lib: $(LIB)
+tests: $(TESTS)
+
+$(OUT)/%.o: %.c
+	@mkdir -p $(dir $@)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIB): $(OBJS)
+	@rm -f $@
+	$(AR) rcs $@ $(OBJS)
+
+$(OUT)/tests/native/%: $(OUT)/tests/native/%.o $(LIB)
+	$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+
+# Address space randomisation off: ThreadSanitizer's shadow mapping does not fit every layout.
+check: $(TESTS)
+	@set -e; for t in $(TESTS); do echo "== $$t"; setarch -R $$t; done
+
+guest:
+	$(MAKE) -C vmm/guest
+
+-include $(OBJS:.o=.d) $(TESTS:=.d)

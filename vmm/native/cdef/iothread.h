@@ -1,0 +1,1 @@
+/* cffi declarations: iothread. Mirrors the header of the same name; see there for the contract. */

@@ -1,0 +1,1 @@
+/* C source in front of the generated wrappers: the headers whose contents cdef/ declares. */

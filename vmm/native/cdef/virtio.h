@@ -1,0 +1,1 @@
+/* cffi declarations: virtio. Mirrors the header of the same name; see there for the contract. */
