@@ -1,1 +1,12 @@
 /* C source in front of the generated wrappers: the headers whose contents cdef/ declares. */
+#include <linux/kvm.h>
+
+#include "debug_exit.h"
+#include "kvm_ioctl.h"
+#include "kvm_state.h"
+#include "main_loop.h"
+#include "serial16550.h"
+#include "vcpu.h"
+#include "vcpu_qtest.h"
+
+#include "python/pyregion.h"
