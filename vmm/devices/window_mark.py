@@ -65,4 +65,5 @@ def copy_sparse(source: Path, target: Path) -> None:
                 return
             hole = os.lseek(src.fileno(), at, os.SEEK_HOLE)
             while at < hole:
-                at += os.copy_file_range(src.fileno(), dst.fileno(), hole - at, at, at)
+                os.lseek(dst.fileno(), at, os.SEEK_SET)
+                at += os.sendfile(dst.fileno(), src.fileno(), at, hole - at)

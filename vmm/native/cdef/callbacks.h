@@ -7,3 +7,4 @@ typedef struct PyRegion {
 } PyRegion;
 const IoRegionOps *python_region_ops(void);
 void vcpu_set_use_python(VcpuSet *set);
+extern "Python" void vmm_py_log(void *handle, const char *message);
