@@ -10,3 +10,5 @@
 #include "vcpu_qtest.h"
 
 #include "python/pyregion.h"
+#include "block.h"
+#include "testing_block.h"
