@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The rules of the test session itself, run in inner pytest sessions."""
+"""The rules of the test session itself, most of them run in inner pytest sessions."""
 
+import importlib
+import os
 import shutil
 from pathlib import Path
 
@@ -61,7 +63,9 @@ def test_without_kvm_every_kvm_test_is_skipped_with_the_reason(session: pytest.P
     result = session.runpytest_subprocess("-p", "no:cacheprovider", "-rs")
     assert result.ret == pytest.ExitCode.OK
     result.assert_outcomes(passed=1, skipped=2)
-    result.stdout.fnmatch_lines(["*0 tests ran, 2 skipped*", "SKIPPED*absent: No such file or directory"])
+    result.stdout.fnmatch_lines(
+        ["*0 tests ran, 2 skipped*", "SKIPPED*absent: No such file or directory"]
+    )
 
 
 def test_a_session_whose_kvm_tests_all_ran_passes(session: pytest.Pytester) -> None:
@@ -69,3 +73,10 @@ def test_a_session_whose_kvm_tests_all_ran_passes(session: pytest.Pytester) -> N
     result = session.runpytest_subprocess("-p", "no:cacheprovider", "-k", "test_runs")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*1 tests ran, 0 skipped*"])
+
+
+def test_the_native_extension_is_the_variant_that_was_asked_for() -> None:
+    variant = os.environ.get("BQLSCOPE_VARIANT", "release")
+    file = Path(str(importlib.import_module("vmm._native").__file__)).resolve()
+    inside_build = f"/build/{variant}/python/" in file.as_posix()
+    assert inside_build == (variant != "release")
