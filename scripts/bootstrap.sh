@@ -26,7 +26,7 @@ missing_of() {
 
 apt_install() {
     export DEBIAN_FRONTEND=noninteractive
-    apt-get update -qq </dev/null && apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+    apt-get update -qq </dev/null >&2 && apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
 }
 
 # The newest Python in 3.11 … 3.13, with the headers that building the extension takes.
@@ -46,12 +46,24 @@ PY
     return 1
 }
 
+# A release whose python3 is too old may still package a newer one beside it.
+python_packages() {
+    local name=python3 candidate
+    for candidate in python3.11 python3.12 python3.13; do
+        apt-cache show "$candidate-venv" >/dev/null 2>&1 && name=$candidate
+    done
+    printf '%s\n' "$name" "$name-venv" "$name-dev"
+}
+
 require_system_packages() {
-    local wanted=(gcc libc6-dev make pkg-config liburing-dev) missing
-    find_python >/dev/null || wanted+=(python3 python3-venv python3-dev)
+    local wanted=(gcc libc6-dev make liburing-dev) missing
     if ! command -v dpkg-query >/dev/null; then
         say "no dpkg here: assuming gcc, make, liburing and Python >= 3.11 headers are installed"
         return
+    fi
+    if ! find_python >/dev/null; then
+        ((EUID != 0)) || apt-get update -qq </dev/null >&2 || true
+        mapfile -t -O "${#wanted[@]}" wanted < <(python_packages)
     fi
     mapfile -t missing < <(missing_of "${wanted[@]}")
     ((${#missing[@]})) || return 0
