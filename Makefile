@@ -17,8 +17,9 @@ INSTALLED := $(VENV)/.installed
 NATIVE_INPUTS := native.mk setup.py pyproject.toml $(wildcard vmm/native/build.py \
 	vmm/native/*.[ch] vmm/native/cdef/*.[ch] profiler/recorder/*.[ch] \
 	vmm/guest/*.[chS] vmm/guest/*.ld vmm/guest/Makefile)
-C_FILES = $(shell git ls-files '*.c' '*.h')
-PY_FILES = $(shell git ls-files '*.py')
+SOURCE_DIRS := $(wildcard vmm profiler exporters grafana tests)
+C_FILES = $(shell find $(SOURCE_DIRS) -name '*.[ch]' ! -name _native.c)
+PY_FILES = $(shell find $(SOURCE_DIRS) setup.py -name '*.py')
 
 .PHONY: help setup compare test build lint format asan tsan stress fuzz bench bench-deps lock clean distclean
 
@@ -53,11 +54,12 @@ compare: build ## measure virtio-blk in the main loop against an iothread, side 
 test: build $(TOOLS) ## run all tests; guests boot wherever /dev/kvm opens
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: setup ## ruff, mypy --strict, clang-format, byte compilation; changes nothing
+lint: setup ## ruff, mypy --strict, clang-format, syntax of scripts; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m py_compile $(PY_FILES)
+	bash -n .ci/run $(wildcard scripts/*.sh)
 	$(if $(C_FILES),$(BIN)/clang-format --dry-run --Werror $(C_FILES))
 
 format: setup ## rewrite Python and C sources in the house format
