@@ -39,5 +39,6 @@ for argument in "$@"; do
         paths+=("$argument")
     fi
 done
-exec env LD_PRELOAD="$preload" setarch -R "$python" -m pytest --timeout=600 \
+# A report goes to file descriptor 2 right before the process ends, so pytest must leave that alone.
+exec env LD_PRELOAD="$preload" setarch -R "$python" -m pytest --timeout=600 --capture=sys \
     -p no:cacheprovider "${paths[@]}"
