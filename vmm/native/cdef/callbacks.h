@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: callbacks. Mirrors vmm/native/python/pyregion.h; see there. */
 extern "Python" uint64_t vmm_py_io_read(void *handle, uint64_t offset, unsigned size);
 extern "Python" void vmm_py_io_write(void *handle, uint64_t offset, uint64_t value, unsigned size);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: devices (serial16550, debug_exit) and irq lines. See the headers. */
 typedef struct IrqLine {
     int vm_fd;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: iospace. Mirrors vmm/native/iospace.h; see there for the contract. */
 enum IoKind { IO_PIO, IO_MMIO, ... };
 typedef uint64_t IoReadFn(void *opaque, uint64_t offset, unsigned size);

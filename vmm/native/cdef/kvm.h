@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: the part of the kernel's KVM ABI (Documentation/virt/kvm/api.rst) in use. */
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 int kvm_ioctl_value(int fd, unsigned long request, unsigned long arg);

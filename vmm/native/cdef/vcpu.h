@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: vcpu, vm_request, vcpu_qtest, main_loop. See the headers for the contracts. */
 enum VmRequestKind {
     VM_REQUEST_NONE,
