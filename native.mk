@@ -24,7 +24,9 @@ CFLAGS_fuzz := -O1 -g -DBQL_DEBUG -fsanitize=fuzzer-no-link,address,undefined -f
 CFLAGS := -std=gnu11 -fPIC -fvisibility=default -ftls-model=initial-exec -pthread $(WARNINGS) $(CFLAGS_$(VARIANT))
 LDLIBS := -luring -lm -ldl
 
-SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c)
+# The micro-guest's portable half, compiled for the host: the qtest accelerator's native guest.
+GUEST_SRCS := $(filter-out vmm/guest/platform_bare.c,$(wildcard vmm/guest/*.c))
+SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c) $(GUEST_SRCS)
 OBJS := $(SRCS:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libbqlvmm.a
 TEST_SRCS := $(wildcard tests/native/*_test.c)

@@ -16,7 +16,7 @@ from vmm.accel.base import Accelerator
 from vmm.accel.detect import AccelChoice, choose_accelerator
 from vmm.accel.kvm import KvmAccelerator
 from vmm.accel.qtest import QtestAccelerator
-from vmm.block.backend import BlockBackend, WorkerPool, open_backend
+from vmm.block.backend import BlockBackend, open_backend
 from vmm.block.options import DriveError, DriveOptions
 from vmm.boot import pvh
 from vmm.boot.native_guest import NativeGuest
@@ -228,8 +228,9 @@ class Machine:
         self.add_region(kind, base, size, name, ops, region.native, lock_free=lock_free)
 
     def _build_disks(self) -> None:
-        self._pool = WorkerPool(WORKERS, WORKER_IDLE_NS, self._recorder_native())
-        self._on_close(self._pool.close)
+        pool = lib.worker_pool_new(WORKERS, WORKER_IDLE_NS, self._recorder_native())
+        self._pool = check_pointer(ffi, pool, "creating the worker pool")
+        self._on_close(lib.worker_pool_free, self._pool)
         bus = VirtioBus(
             self.bql.native,
             self.memory.native,

@@ -70,4 +70,10 @@ void vcpu_qtest_teardown(Vcpu *vcpu);
 uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t value,
                       unsigned size);
 
+typedef struct GuestHost GuestHost;
+GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint64_t dma_base,
+                          uint64_t dma_size);
+void guest_host_free(GuestHost *host);
+void guest_host_run(Vcpu *vcpu, void *opaque);
+
 int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max);
