@@ -98,13 +98,16 @@ install_test_tools() {
     fi
 }
 
-# Prints the address of the machine's own Debian source, in deb822 or one-line form.
+# Prints the address of the machine's own Debian source, in deb822 or one-line form. Which of the
+# files exist differs from machine to machine; an empty answer is for the caller to judge.
 debian_uri() {
-    {
-        sed -nE 's/^URIs:[[:space:]]*([^[:space:]]+).*/\1/p' /etc/apt/sources.list.d/*.sources
-        sed -nE 's/^deb[[:space:]]+(\[[^]]*\][[:space:]]+)?([^[:space:]]+)[[:space:]]+bookworm[[:space:]].*/\2/p' \
-            /etc/apt/sources.list /etc/apt/sources.list.d/*.list
-    } 2>/dev/null | grep -v security | head -n 1
+    local files
+    shopt -s nullglob
+    files=(/etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list)
+    shopt -u nullglob
+    sed -snE -e 's/^URIs:[[:space:]]*([^[:space:]]+).*/\1/p' \
+        -e 's/^deb[[:space:]]+(\[[^]]*\][[:space:]]+)?([^[:space:]]+)[[:space:]]+bookworm[[:space:]].*/\2/p' \
+        "${files[@]}" 2>/dev/null | awk '!/security/ && /debian/ { print; exit }' || true
 }
 
 enable_backports() {
