@@ -154,8 +154,11 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     "placement is run with each.",
 )
 @click.option(
-    "--smp", default=2, show_default=True, help="vCPUs: the first does I/O, the others read a "
-    "device register and time it. 1 leaves only the I/O."
+    "--smp",
+    default=2,
+    show_default=True,
+    help="vCPUs: the first does I/O, the others read a "
+    "device register and time it. 1 leaves only the I/O.",
 )
 @click.option("--iodepth", default=32, show_default=True, help="Requests in flight, 1 to 256.")
 @click.option(

@@ -81,9 +81,7 @@ def parse_check(text: str, placements: Sequence[Placement]) -> Check:
     """Parse one expression against the placements that will run.  Raises `FailIfError`."""
     match = _EXPRESSION.fullmatch(text)
     if match is None:
-        raise FailIfError(
-            f"'{text}' is not METRIC>NUMBER; the operators are {' '.join(OPERATORS)}"
-        )
+        raise FailIfError(f"'{text}' is not METRIC>NUMBER; the operators are {' '.join(OPERATORS)}")
     try:
         limit = float(match["limit"])
     except ValueError:

@@ -13,8 +13,8 @@ UNKNOWN = "unknown"
 class BlamePair:
     """How long one vCPU waited at one place for one holder.  Times in nanoseconds.
 
-    `holder` is a vCPU's name or a thread role, or `handoff` (the lock was free, the waiter was still
-    waking up) or `unknown` (the record of who held it was overwritten).
+    `holder` is a vCPU's name or a thread role, or `handoff` (the lock was free, the waiter was
+    still waking up) or `unknown` (the record of who held it was overwritten).
     """
 
     waiter: str

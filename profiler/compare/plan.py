@@ -49,7 +49,10 @@ class Placement:
         elif self.kind == "iothread":
             parts.append(f"iothread={self.iothreads[0]}")
         elif self.kind == "iothread-vq-mapping":
-            parts += [f"iothread-vq-mapping={'+'.join(self.iothreads)}", f"num-queues={self.queues}"]
+            parts += [
+                f"iothread-vq-mapping={'+'.join(self.iothreads)}",
+                f"num-queues={self.queues}",
+            ]
         return ",".join(parts)
 
 

@@ -70,9 +70,7 @@ def product_version() -> str:
         return "unknown"
 
 
-def metric_ratio(
-    metric: Metric, baseline: Sequence[float], candidate: Sequence[float]
-) -> Ratio:
+def metric_ratio(metric: Metric, baseline: Sequence[float], candidate: Sequence[float]) -> Ratio:
     """The ratio in the metric's direction: above 1 the candidate is better."""
     if metric.more_is_better:
         return ratio(candidate, baseline)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Runs the trials of a plan, one child VMM each.
 
-Rules: one child at a time; the child leads a session of its own, so a Ctrl-C at the terminal reaches
-only this process, which then ends the child by its pid.  While a trial runs, its recording lies on
-a memory file system if there is one: a recording that is written back to a disk would add page
-faults to the very threads being timed.
+Rules: one child at a time; the child leads a session of its own, so a Ctrl-C at the terminal
+reaches only this process, which then ends the child by its pid.  While a trial runs, its recording
+lies on a memory file system if there is one: a recording that is written back to a disk would add
+page faults to the very threads being timed.
 """
 
 import os

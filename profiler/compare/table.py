@@ -5,7 +5,6 @@ One table a candidate (baseline, candidate, ratio): three value columns with int
 into 80 columns, and a ratio belongs to exactly one pair anyway.
 """
 
-import math
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -17,7 +16,8 @@ from profiler.compare.locks import HANDOFF, UNKNOWN
 from profiler.compare.metrics import METRICS, Metric
 from profiler.compare.result import TRANSPORT, BlameShare, Result, product_version
 from profiler.compare.statistics import Estimate, Ratio
-from profiler.compare.verdict import Verdict, factor_text
+from profiler.compare.text import factor, interval, number
+from profiler.compare.verdict import Verdict
 
 WIDTH = 80
 TOP_PAIRS = 5
@@ -25,31 +25,19 @@ NOT_MEASURED = "-"
 HEADER_LABEL = 10
 
 
-def number(value: float) -> str:
-    """Three significant digits, no exponent: 0.00123, 1.23, 12.3, 1234."""
-    if value == 0:
-        return "0"
-    digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{min(digits, 6)}f}"
-
-
 def estimate_text(value: Estimate, scale: float) -> str:
-    """`median [low–high]`, scaled for the table."""
+    """Median and interval, scaled for the table."""
     if value.median is None or value.low is None or value.high is None:
         return NOT_MEASURED
-    low, high = number(value.low * scale), number(value.high * scale)
-    return f"{number(value.median * scale)} [{low}–{high}]"
+    bounds = interval(number(value.low * scale), number(value.high * scale))
+    return f"{number(value.median * scale)} {bounds}"
 
 
 def ratio_text(value: Ratio) -> str:
-    """`ratio [low–high]`; an infinite one is `∞`."""
+    """Ratio and interval."""
     if value.value is None or value.low is None or value.high is None:
         return NOT_MEASURED
-    centre, low, high = (
-        "∞" if math.isinf(part) else factor_text(part)
-        for part in (value.value, value.low, value.high)
-    )
-    return f"{centre} [{low}–{high}]"
+    return f"{factor(value.value)} {interval(factor(value.low), factor(value.high))}"
 
 
 def _ratio_style(value: Ratio) -> str:
@@ -60,9 +48,9 @@ def _ratio_style(value: Ratio) -> str:
 
 def size_text(size: int) -> str:
     """Bytes in the largest unit that divides them: 4 KiB, 512 B."""
-    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if size % factor == 0:
-            return f"{size // factor} {unit}"
+    for unit, bytes_in in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size % bytes_in == 0:
+            return f"{size // bytes_in} {unit}"
     return f"{size} B"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from profiler.compare.metrics import HEADLINES, METRICS, Metric
 from profiler.compare.result import Result
 from profiler.compare.statistics import MIN_TRIALS, Ratio
+from profiler.compare.text import factor, interval
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,6 @@ class Verdict:
         return asdict(self)
 
 
-def factor_text(value: float) -> str:
-    """A factor with three significant digits; from 1000 on without any decimals."""
-    return f"{value:.0f}" if value >= 99.5 else f"{value:.3g}"
-
-
 def _inverse(value: float) -> float:
     return math.inf if value == 0 else 1 / value
 
@@ -59,9 +55,10 @@ def _phrase(metric: Metric, value: Ratio, gain: bool) -> str:
     if math.isinf(centre):
         side = "was zero before" if gain == metric.more_is_better else "is zero now"
         return f"'{metric.label}' {side}"
-    upper = ", no upper bound" if math.isinf(high) else f"–{factor_text(high)}"
-    template = metric.better if gain else metric.worse
-    return f"{template.format(r=factor_text(centre))} [{factor_text(low)}{upper}]"
+    phrase = (metric.better if gain else metric.worse).format(r=factor(centre))
+    if math.isinf(high):
+        return f"{phrase} [at least {factor(low)}]"
+    return f"{phrase} {interval(factor(low), factor(high))}"
 
 
 def _join(parts: list[str]) -> str:
@@ -115,7 +112,7 @@ def caveats(result: Result) -> tuple[str, ...]:
     if threads > cpus:
         found.append(
             f"Up to {threads} threads shared {cpus} CPUs: part of every wait is the scheduler, "
-            "and gains are smaller than on a host with a CPU for each thread."
+            "and a host with a CPU for each thread may show other gains."
         )
     name = result.accel.get("name")
     if name == "qtest":

@@ -128,7 +128,11 @@ def test_a_workload_out_of_range_is_refused(field: dict[str, int]) -> None:
 
 def test_a_plan_needs_two_different_placements_and_a_queue_for_each_iothread() -> None:
     drive = Drive(Path("x"), "none")
-    for placements, trials in (((MAINLOOP,), 5), ((MAINLOOP, MAINLOOP), 5), ((MAINLOOP, IOTHREAD), 0)):
+    for placements, trials in (
+        ((MAINLOOP,), 5),
+        ((MAINLOOP, MAINLOOP), 5),
+        ((MAINLOOP, IOTHREAD), 0),
+    ):
         with pytest.raises(PlanError):
             Plan(placements, Workload(), drive, trials)
     with pytest.raises(PlanError, match="at least 2"):
