@@ -41,12 +41,13 @@ fuzzers: $(FUZZERS)
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(dir $@)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC    $(OUT) $<"
+	@	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB): $(OBJS)
 	@mkdir -p $(dir $@)
 	@rm -f $@
-	$(AR) rcs $@ $(OBJS)
+	@$(AR) rcs $@ $(OBJS)
 
 $(OUT)/tests/native/%: $(OUT)/tests/native/%.o $(LIB)
 	$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDLIBS)
