@@ -68,13 +68,23 @@ int64_t aio_now_ns(void);
 
 /* Bottom halves. A BH scheduled several times before it runs, runs once. */
 AioBh *aio_bh_new(AioContext *ctx, AioFn *fn, void *opaque);
-void aio_bh_schedule(AioBh *bh);                                 /* [any thread] */
-void aio_bh_delete(AioBh *bh);                                   /* [any thread] frees later */
-void aio_bh_oneshot(AioContext *ctx, AioFn *fn, void *opaque);   /* [any thread] */
+void aio_bh_schedule(AioBh *bh);                               /* [any thread] */
+void aio_bh_delete(AioBh *bh);                                 /* [any thread] frees later */
+void aio_bh_oneshot(AioContext *ctx, AioFn *fn, void *opaque); /* [any thread] */
 /* Run fn in ctx's thread and wait for it. Not from ctx's own thread (there it runs inline). The
  * context must be running. */
 void aio_run_in_context(AioContext *ctx, AioFn *fn, void *opaque); /* [any thread] */
-void aio_notify(AioContext *ctx);                                /* [any thread] wake the wait */
+void aio_notify(AioContext *ctx);                                  /* [any thread] wake the wait */
+
+/* A completion that another thread hands over (worker pool): complete() runs in dispatch, in the
+ * owner thread, in the same batch as the completions of the ring. The post is the caller's memory,
+ * in use until complete() is called. */
+typedef struct AioPost AioPost;
+struct AioPost {
+    AioPost *next; /* private */
+    void (*complete)(AioPost *post);
+};
+void aio_post(AioContext *ctx, AioPost *post); /* [any thread] */
 
 /* io_uring. complete() runs in dispatch, in the owner thread. res: bytes or -errno. */
 typedef struct AioCqe AioCqe;
@@ -93,11 +103,13 @@ void aio_batch_end(AioContext *ctx);
 void aio_defer_call(AioContext *ctx, AioFn *fn, void *opaque);
 
 /* Wait until something is ready or timeout_ns passes (<0: no limit, 0: only look). Runs no
- * handler. Timers, scheduled BHs and polling shorten it. Returns true if something is ready. */
+ * handler. Timers and scheduled BHs shorten it, and so do aio_notify() (until the next dispatch)
+ * and signals. Returns true if something is ready. */
 bool aio_wait(AioContext *ctx, int64_t timeout_ns);
 /* Run what is ready: BHs, io_uring completions, fd handlers, timers. True if anything ran. */
 bool aio_dispatch(AioContext *ctx);
-/* aio_wait + aio_dispatch, the body of an iothread. */
+/* aio_wait + aio_dispatch, the body of an iothread; blocking, it polls adaptively. May be nested in
+ * a handler (drain). */
 bool aio_poll(AioContext *ctx, bool blocking);
 
 /*

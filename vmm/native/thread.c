@@ -136,6 +136,11 @@ int vmm_thread_tid(const VmmThread *thread)
     return thread->tid;
 }
 
+bool vmm_thread_is_self(const VmmThread *thread)
+{
+    return pthread_equal(thread->handle, pthread_self());
+}
+
 int vmm_thread_kill(VmmThread *thread, int sig)
 {
     int error = 0;

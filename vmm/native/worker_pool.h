@@ -16,6 +16,7 @@ struct WorkerJob {
     AioContext *ctx;
     WorkerJob *next;
     int result;
+    AioPost post;
 };
 
 /* max_threads 1..64 (QEMU's default 64); idle_ns: an idle worker ends after this long. */

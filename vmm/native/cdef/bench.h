@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: bench. Mirrors the header of the same name; see there for the contract. */
 typedef struct BenchRecorderPair {
     double raw_pair_ns;
