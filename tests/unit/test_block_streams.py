@@ -146,7 +146,7 @@ def check(rig: Rig, backend: BlockBackend, program: list[list[Request]], every: 
 @pytest.mark.parametrize("engine", ENGINES)
 @given(program=st.lists(batches(), max_size=5), every=st.sampled_from((0, 0, 3)))
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_the_disk_behaves_like_a_bytearray(
     rig: Rig, engine: str, program: list[list[Request]], every: int

@@ -54,7 +54,7 @@ def qemu_img(*arguments: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def running_qemu(image: Path, more: str = "") -> Iterator[None]:
     """A QEMU whose guest has the image as its disk; it has its locks when it greets."""
-    command = ["qemu-system-x86_64", "-M", "pc", "-accel", "qtest", "-S", "-nodefaults"]
+    command = ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-S", "-nodefaults"]
     command += ["-display", "none", "-qmp", "stdio", "-drive"]
     command += [f"if=virtio,format=raw,file={image}{more}"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -106,7 +106,7 @@ def test_qemu_refuses_an_image_we_write(image: Path, pool: Any) -> None:
 
 @qemu
 def test_a_qemu_machine_refuses_an_image_we_write(image: Path, pool: Any) -> None:
-    command = ["qemu-system-x86_64", "-M", "pc", "-accel", "qtest", "-S", "-nodefaults"]
+    command = ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-S", "-nodefaults"]
     command += ["-display", "none", "-drive", f"if=virtio,format=raw,file={image}"]
     with open_drive(image, pool):
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)

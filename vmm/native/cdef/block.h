@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: block. Mirrors the header of the same name; see there for the contract. */
 enum BlockOp { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES, ... };
 enum BlockFlags { BLOCK_UNMAP, BLOCK_FUA, ... };
