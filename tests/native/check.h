@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The one assertion of the C tests; unlike assert() it is never compiled out. */
+/* The whole test framework of the C tests: a failed check ends the program. */
 #ifndef TESTS_NATIVE_CHECK_H
 #define TESTS_NATIVE_CHECK_H
 
