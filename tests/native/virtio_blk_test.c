@@ -172,8 +172,8 @@ static void test_bad_requests_get_an_error_and_do_nothing(void)
 static void test_a_failing_disk_is_an_io_error(void)
 {
     BlockBackend *null = block_open_null(DISK_BYTES, 0);
-    TestingRig *rig = rig_new(TESTING_IOTHREAD, VIRTIO_IRQ_IRQFD, 1,
-                              block_open_filter(null, 0, 3, EIO));
+    TestingRig *rig =
+        rig_new(TESTING_IOTHREAD, VIRTIO_IRQ_IRQFD, 1, block_open_filter(null, 0, 3, EIO));
 
     start(rig, ALL);
     for (int i = 1; i <= 9; i++) {
@@ -222,8 +222,8 @@ static void test_reset_waits_for_requests_in_flight(void)
 {
     for (int placement = TESTING_VCPU; placement <= TESTING_TWO_IOTHREADS; placement++) {
         BlockBackend *null = block_open_null(DISK_BYTES, 0);
-        TestingRig *rig = rig_new(placement, VIRTIO_IRQ_IRQFD, 2,
-                                  block_open_filter(null, 3 * MS, 0, 0));
+        TestingRig *rig =
+            rig_new(placement, VIRTIO_IRQ_IRQFD, 2, block_open_filter(null, 3 * MS, 0, 0));
         BlockStats stats;
 
         start(rig, ALL);
@@ -264,8 +264,8 @@ static void test_a_vcpu_resets_while_the_main_loop_completes(void)
 {
     for (int placement = TESTING_VCPU; placement <= TESTING_IOTHREAD; placement++) {
         BlockBackend *null = block_open_null(DISK_BYTES, 0);
-        TestingRig *rig = rig_new(placement, VIRTIO_IRQ_MAINLOOP, 1,
-                                  block_open_filter(null, 5 * MS, 0, 0));
+        TestingRig *rig =
+            rig_new(placement, VIRTIO_IRQ_MAINLOOP, 1, block_open_filter(null, 5 * MS, 0, 0));
         Vcpu vcpu = {.rig = rig};
         BlockStats stats;
         pthread_t thread;
@@ -296,8 +296,8 @@ static void test_a_vcpu_resets_while_the_main_loop_completes(void)
 static void test_four_queues_on_two_iothreads_lose_nothing(void)
 {
     enum { QUEUES = 4, ROUNDS = 501, DEPTH = 8 };
-    TestingRig *rig = rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, QUEUES,
-                              block_open_null(DISK_BYTES, 0));
+    TestingRig *rig =
+        rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, QUEUES, block_open_null(DISK_BYTES, 0));
     VirtioBlkStats stats;
     uint64_t cookie;
     uint32_t len;
@@ -380,8 +380,8 @@ static void test_a_drained_disk_takes_nothing(void)
 
 static void test_a_queue_moves_between_contexts_while_it_runs(void)
 {
-    TestingRig *rig = rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, 1,
-                              block_open_null(DISK_BYTES, 0));
+    TestingRig *rig =
+        rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, 1, block_open_null(DISK_BYTES, 0));
     AioContext *homes[] = {rig->main_ctx, iothread_context(rig->iothreads[0]),
                            iothread_context(rig->iothreads[1])};
     uint64_t cookie;
@@ -404,7 +404,8 @@ static void test_a_queue_moves_between_contexts_while_it_runs(void)
 static void test_the_write_cache_follows_driver_and_features(void)
 {
     const unsigned wce = VIRTIO_MMIO_CONFIG + 32;
-    TestingRig *rig = rig_new(TESTING_MAINLOOP, VIRTIO_IRQ_IRQFD, 1, block_open_null(DISK_BYTES, 0));
+    TestingRig *rig =
+        rig_new(TESTING_MAINLOOP, VIRTIO_IRQ_IRQFD, 1, block_open_null(DISK_BYTES, 0));
     uint64_t no_flush = UINT64_C(1) << VIRTIO_BLK_F_FLUSH | UINT64_C(1) << VIRTIO_BLK_F_CONFIG_WCE;
 
     start(rig, ALL);

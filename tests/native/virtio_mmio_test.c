@@ -55,9 +55,9 @@ static void test_identity_and_features(void)
     CHECK(rd(rig, VIRTIO_MMIO_DEVICE_ID) == 2);
     CHECK(offered(rig) ==
           (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-           BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
-           BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_CONFIG_WCE) | BIT(VIRTIO_BLK_F_MQ) |
-           BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES)));
+           BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_BLK_F_SEG_MAX) |
+           BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_CONFIG_WCE) |
+           BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES)));
     wr(rig, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
     CHECK(rd(rig, VIRTIO_MMIO_DEVICE_FEATURES) == 0);
     CHECK(rd(rig, VIRTIO_MMIO_SHM_LEN_LOW) == UINT32_MAX);
@@ -159,13 +159,13 @@ static void test_config_space_in_every_width(void)
     CHECK(rd(rig, VIRTIO_MMIO_CONFIG + 4) == 0);
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 1, 1) == 8);
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG, 2) == 2048);
-    CHECK(rd(rig, VIRTIO_MMIO_CONFIG + 12) == 14);                           /* seg_max */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 34, 2) == 2);     /* num_queues */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 56, 1) == 1);     /* may unmap */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 2, 4) == 0);      /* not aligned */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG, 8) == 0);          /* no such width */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 60, 4) == 0);     /* behind the end */
-    wr(rig, VIRTIO_MMIO_CONFIG, 1); /* capacity is read-only */
+    CHECK(rd(rig, VIRTIO_MMIO_CONFIG + 12) == 14);                       /* seg_max */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 34, 2) == 2); /* num_queues */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 56, 1) == 1); /* may unmap */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 2, 4) == 0);  /* not aligned */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG, 8) == 0);      /* no such width */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 60, 4) == 0); /* behind the end */
+    wr(rig, VIRTIO_MMIO_CONFIG, 1);                                      /* capacity is read-only */
     CHECK(rd(rig, VIRTIO_MMIO_CONFIG) == 2048);
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_MAGIC_VALUE, 1) == 0); /* registers: 32 bits */
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_MAGIC_VALUE + 2, 4) == 0);
@@ -178,8 +178,8 @@ static void test_config_space_in_every_width(void)
 static void test_a_queue_stops_when_it_is_made_unready(void)
 {
     TestingRig *rig = rig_new();
-    TestingBlkRequest req = {.type = VIRTIO_BLK_T_IN, .gpa = rig->data_gpa, .len = 512,
-                             .device_writes = true};
+    TestingBlkRequest req = {
+        .type = VIRTIO_BLK_T_IN, .gpa = rig->data_gpa, .len = 512, .device_writes = true};
     uint64_t cookie;
     uint32_t len;
 

@@ -46,7 +46,7 @@ struct VirtioBlkQueue {
     bool active;  /* takes requests */
     bool polling; /* ctx polls it: notifications stay off */
     bool drain_waiting;
-    bool unsignalled; /* completions since the last interrupt decision */
+    bool unsignalled;  /* completions since the last interrupt decision */
     unsigned inflight; /* popped, not completed */
     VirtioBlkRequest *requests, *free;
     struct iovec *iov;
