@@ -3,12 +3,15 @@
 # C test programs and the micro-guest, in one place and with one set of flags.
 #
 #   make -f native.mk [VARIANT=release|debug|asan|tsan] lib | tests | check | guest
+#   make -f native.mk VARIANT=fuzz CC=clang fuzzers
 #
-# debug, asan and tsan check lock ranks on every acquisition (BQL_DEBUG).
+# All but release check lock ranks on every acquisition (BQL_DEBUG).
 
 VARIANT ?= release
 OUT := build/$(VARIANT)
-CC ?= gcc
+ifeq ($(origin CC),default)
+CC := gcc
+endif
 AR ?= ar
 
 WARNINGS := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wno-unused-parameter
@@ -17,29 +20,40 @@ CFLAGS_release := -O2 -g
 CFLAGS_debug := -O1 -g -DBQL_DEBUG
 CFLAGS_asan := -O1 -g -DBQL_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 CFLAGS_tsan := -O1 -g -DBQL_DEBUG -fsanitize=thread
+CFLAGS_fuzz := -O1 -g -DBQL_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 CFLAGS := -std=gnu11 -fPIC -fvisibility=default -ftls-model=initial-exec -pthread $(WARNINGS) $(CFLAGS_$(VARIANT))
 LDLIBS := -luring -lm -ldl
 
-SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c)
+# The micro-guest's portable half, compiled for the host: the qtest accelerator's native guest.
+GUEST_SRCS := $(filter-out vmm/guest/platform_bare.c,$(wildcard vmm/guest/*.c))
+SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c) $(GUEST_SRCS)
 OBJS := $(SRCS:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libbqlvmm.a
 TEST_SRCS := $(wildcard tests/native/*_test.c)
 TESTS := $(TEST_SRCS:%.c=$(OUT)/%)
+FUZZ_SRCS := $(wildcard tests/fuzz/*_fuzz.c)
+FUZZERS := $(FUZZ_SRCS:%.c=$(OUT)/%)
 
-.PHONY: lib tests check guest
+.PHONY: lib tests check guest fuzzers
 lib: $(LIB)
 tests: $(TESTS)
+fuzzers: $(FUZZERS)
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(dir $@)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "  CC    $(OUT) $<"
+	@	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB): $(OBJS)
+	@mkdir -p $(dir $@)
 	@rm -f $@
-	$(AR) rcs $@ $(OBJS)
+	@$(AR) rcs $@ $(OBJS)
 
 $(OUT)/tests/native/%: $(OUT)/tests/native/%.o $(LIB)
 	$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+
+$(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(LIB)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(LIB) $(LDLIBS)
 
 # Address space randomisation off: ThreadSanitizer's shadow mapping does not fit every layout.
 check: $(TESTS)
@@ -48,4 +62,4 @@ check: $(TESTS)
 guest:
 	$(MAKE) -C vmm/guest
 
--include $(OBJS:.o=.d) $(TESTS:=.d)
+-include $(OBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)

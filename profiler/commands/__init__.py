@@ -1,2 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Command-line verbs of the profiler."""
+"""The verbs of `bqlscope`: where each lives and its one-line help, as data.
+
+The table repeats the `bqlscope.commands` entry points of pyproject.toml (a test compares them), so
+that neither `bqlscope --help` nor starting a verb has to scan installed metadata or import the
+other verbs. Verbs of other distributions come from the entry-point group alone.
+"""
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """A verb of the command line: `target` is `module:attribute`, `summary` one line of help."""
+
+    target: str
+    summary: str
+
+
+VERBS: dict[str, Verb] = {
+    "run": Verb("vmm.commands.run:run", "Run a virtual machine whose big lock is recorded."),
+    "bench": Verb("vmm.commands.bench:bench", "Measure what recording costs on this machine."),
+    "check": Verb(
+        "profiler.commands.check:check", "Check a recording against its conservation laws."
+    ),
+    "compare": Verb(
+        "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
+    ),
+}

@@ -57,7 +57,7 @@ typedef struct BqlRecSelf {
     uint64_t request;      /* of a contended acquisition */
     uint64_t handover_end; /* head of the hand-over ring at the acquisition */
     uint32_t first_who;    /* holder at the request */
-    uint32_t epoch;        /* BqlRec.epoch at the request */
+    uint32_t epoch;        /* BqlRec.epoch at the request, or a value it never has again */
     uint32_t site;
     uint16_t kind;
     bool contended;
@@ -68,7 +68,7 @@ typedef struct BqlRecSelf {
     uint32_t row_site; /* site of row; UINT32_MAX: no row looked up yet */
     BqlRecRow *row;
     BqlRecThread *thread; /* NULL: no block, count as lost */
-    BqlRecEvent *events;
+    BqlRecEvent *events;  /* NULL: no space for a ring */
     BqlRecBlame *blames;
 
     /* Held while blocked. */
@@ -78,10 +78,13 @@ typedef struct BqlRecSelf {
     uint64_t blocked_ticks[BQLREC_BLOCKED_REASONS];
     uint64_t blocked_count[BQLREC_BLOCKED_REASONS];
 
-    /* Which wait a blame slot was last used in and its part of it: one count per wait. */
+    /* Per blame slot: the wait it was last used in and its part of it; one count per wait. */
     uint64_t wait_number;
-    uint64_t part_wait[BQLREC_BLAMES];
-    uint64_t part_ticks[BQLREC_BLAMES];
+    struct BqlRecPart {
+        uint64_t wait;
+        uint64_t ticks;
+    } *parts;
+    struct BqlRecSelf *next_lost; /* list of threads without a block */
 } BqlRecSelf;
 
 typedef struct BqlRecSites BqlRecSites;
@@ -95,9 +98,10 @@ struct BqlRec {
     BqlRecHandover *handovers;
     BqlRecRow *rows;
     uint8_t *threads;
+    BqlRecSite *site_table;
     BqlRecSites *sites;
     struct BqlRecShared *shared; /* cold state, bqlrec_private.h */
-    _Atomic uint32_t epoch;      /* + 1 whenever recording is switched */
+    _Atomic uint32_t epoch;      /* odd while recording is being switched, then + 1 */
 
     /* Protected by the recorded lock. */
     _Alignas(64) BqlRecSelf *holder; /* NULL: free, or this hold is not recorded */
@@ -166,7 +170,8 @@ static inline unsigned bqlrec_bucket(uint64_t value)
 
 static inline bool bqlrec_recording(const BqlRec *rec)
 {
-    return bqlrec_get(rec->header->enabled) != 0;
+    /* Acquire: who goes unrecorded has seen the epoch change; partner: bqlrec_set_enabled(). */
+    return atomic_load_explicit(&rec->header->enabled, memory_order_acquire) != 0;
 }
 
 static inline BqlRecSelf *bqlrec_self(BqlRec *rec)
@@ -237,6 +242,11 @@ static inline BqlRecSelf *bqlrec_release_prepare(BqlRec *rec)
 static inline void bqlrec_write_event(BqlRecSelf *self, uint64_t hold)
 {
     BqlRecThread *thread = self->thread;
+
+    if (__builtin_expect(self->events == NULL, false)) {
+        bqlrec_add(thread->events_lost, 1);
+        return;
+    }
     uint64_t head = bqlrec_get(thread->events_head);
     BqlRecEvent *event = &self->events[head & (BQLREC_EVENTS - 1)];
     uint64_t detail = self->site | (uint64_t)self->kind << 16;

@@ -16,6 +16,7 @@
 #include "worker_pool.h"
 
 enum BlockOp { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+#define BLOCK_OPS 5
 enum BlockFlags { BLOCK_UNMAP = 1 /* write zeroes may deallocate */, BLOCK_FUA = 2 };
 
 typedef struct BlockRequest BlockRequest;
@@ -26,31 +27,29 @@ struct BlockRequest {
     uint64_t bytes;  /* length; sum of iov for reads and writes */
     struct iovec *iov;
     int niov;
-    void (*done)(BlockRequest *req, int ret); /* ret 0 or -errno; short transfers are resolved */
+    void (*done)(BlockRequest *req, int ret); /* 0 or -errno; short transfers are resolved */
     AioContext *ctx;                          /* set by block_submit() */
-    /* Private to the backends: one slot per layer would be an allocation per request, so the
-     * two shapes that exist share it. */
+    /* Private to the leaf backend: a request is in one engine at a time, so both share the space
+     * and no engine allocates. */
     union {
-        struct {
-            AioCqe cqe;
-            uint64_t progress;
-        } uring;
+        AioCqe cqe;
         WorkerJob job;
     } u;
-    struct iovec saved_iov; /* the iovec a short transfer is resuming in, restored before done() */
-    void *backend;  /* leaf backend */
-    void *filter;   /* private to a filter: its per-request state */
+    struct BlockBackend *leaf;
 };
 
 typedef struct BlockLimits {
-    uint64_t size;          /* bytes */
+    uint64_t size;          /* bytes; a regular file's is rounded up to 512, as QEMU's */
     uint32_t logical_block; /* bytes: 512..4096; request alignment under O_DIRECT */
     uint32_t max_iov;
     bool read_only, can_discard, can_write_zeroes;
+    bool unlocked; /* locking was asked for, but the file system has no OFD locks */
 } BlockLimits;
 
 typedef struct BlockBackend BlockBackend;
-/* Out-parameter err: a one-line message for people, at least 256 bytes. NULL on failure. */
+/* Out-parameter err: a one-line message for people, BLOCK_ERR_SIZE bytes. NULL on failure, with
+ * errno set (EAGAIN: the image is locked by another process). */
+#define BLOCK_ERR_SIZE 256
 typedef struct BlockOpenOptions {
     const char *filename;
     bool read_only;
@@ -58,6 +57,7 @@ typedef struct BlockOpenOptions {
     bool locking;     /* refuse a second writer, with QEMU's image-locking byte ranges */
     int aio;          /* enum BlockAio */
     bool no_flush;    /* cache=unsafe: flush completes at once */
+    bool no_discard;  /* do not offer discard */
 } BlockOpenOptions;
 enum BlockAio { BLOCK_AIO_IO_URING, BLOCK_AIO_THREADS };
 BlockBackend *block_open_file(const BlockOpenOptions *opts, WorkerPool *pool, char *err);
@@ -67,15 +67,19 @@ BlockBackend *block_open_null(uint64_t size, uint64_t latency_ns);
  * error_errno (positive) without reaching the child. Owns child. */
 BlockBackend *block_open_filter(BlockBackend *child, uint64_t delay_ns, uint64_t error_every,
                                 int error_errno);
-/* Owner: no request in flight. */
+/* Owner: no request in flight. NULL is ignored. */
 void block_close(BlockBackend *backend);
 
 const BlockLimits *block_limits(const BlockBackend *backend);
 const char *block_driver_name(const BlockBackend *backend); /* "file", "null", "filter" */
+/* ctx's thread. A request outside the limits completes at once: -EIO out of range, -EPERM change
+ * of a read-only backend, -EINVAL unknown operation or more than max_iov buffers. */
 void block_submit(BlockBackend *backend, AioContext *ctx, BlockRequest *req);
 
+/* ops and bytes count submissions, failed counts completions with an error (a filter's include
+ * its child's). */
 typedef struct BlockStats {
-    uint64_t ops[5], bytes[5], failed[5]; /* by enum BlockOp */
+    uint64_t ops[BLOCK_OPS], bytes[BLOCK_OPS], failed[BLOCK_OPS]; /* by enum BlockOp */
 } BlockStats;
 void block_stats(const BlockBackend *backend, BlockStats *out); /* [any thread] */
 

@@ -26,8 +26,8 @@ typedef struct GuestMemory {
 
 GuestMemory *guest_memory_new(void);
 void guest_memory_free(GuestMemory *mem);
-/* Map size bytes of anonymous RAM at gpa. Returns 0, -EINVAL (overlap, size 0, wrap), -ENOSPC or
- * -ENOMEM. */
+/* Map size bytes of anonymous RAM at gpa, both multiples of 4096. Returns 0, -EINVAL (overlap,
+ * size 0, wrap, not whole pages), -ENOSPC or -ENOMEM. */
 int guest_memory_add_ram(GuestMemory *mem, uint64_t gpa, uint64_t size);
 /* Host address of [gpa, gpa+len), or NULL unless every byte lies in one RAM region. len > 0. */
 void *guest_memory_ptr(const GuestMemory *mem, uint64_t gpa, uint64_t len);

@@ -28,6 +28,7 @@ VmmThread *vmm_thread_spawn(const VmmThreadSpec *spec, VmmThreadFn *fn, void *op
 /* Wait for the end and free. Never under the BQL without bql_blocked_begin(). */
 void vmm_thread_join(VmmThread *thread);
 int vmm_thread_tid(const VmmThread *thread);
+bool vmm_thread_is_self(const VmmThread *thread); /* is it the calling thread? */
 /* Send sig to the thread (vCPU kicks). Returns 0 or -errno; harmless after the thread's end. */
 int vmm_thread_kill(VmmThread *thread, int sig);
 

@@ -1,1 +1,23 @@
-/* cffi declarations: devices. Mirrors the header of the same name; see there for the contract. */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cffi declarations: devices (serial16550, debug_exit) and irq lines. See the headers. */
+typedef struct IrqLine {
+    int vm_fd;
+    uint32_t gsi;
+    ...;
+} IrqLine;
+void irq_line_set(IrqLine *line, int level);
+void irq_line_pulse(void *opaque);
+
+typedef struct Serial16550 Serial16550;
+Serial16550 *serial16550_new(AioContext *main_ctx, int out_fd, IrqLine *irq);
+void serial16550_free(Serial16550 *serial);
+extern const IoRegionOps serial16550_ops;
+size_t serial16550_receive(Serial16550 *serial, const uint8_t *data, size_t len);
+size_t serial16550_flush(Serial16550 *serial);
+uint64_t serial16550_dropped(const Serial16550 *serial);
+void serial16550_reset(Serial16550 *serial);
+
+#define DEBUG_EXIT_PORT ...
+#define DEBUG_EXIT_PORTS ...
+extern const IoRegionOps debug_exit_ops;
+extern const IoRegionOps scratch_register_ops;

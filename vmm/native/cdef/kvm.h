@@ -1,1 +1,114 @@
-/* cffi declarations: kvm. Mirrors the header of the same name; see there for the contract. */
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cffi declarations: the part of the kernel's KVM ABI (Documentation/virt/kvm/api.rst) in use. */
+int kvm_ioctl(int fd, unsigned long request, void *arg);
+int kvm_ioctl_value(int fd, unsigned long request, unsigned long arg);
+
+#define KVM_GET_API_VERSION ...
+#define KVM_CREATE_VM ...
+#define KVM_CHECK_EXTENSION ...
+#define KVM_GET_VCPU_MMAP_SIZE ...
+#define KVM_SET_USER_MEMORY_REGION ...
+#define KVM_SET_TSS_ADDR ...
+#define KVM_SET_IDENTITY_MAP_ADDR ...
+#define KVM_CREATE_IRQCHIP ...
+#define KVM_CREATE_PIT2 ...
+#define KVM_CREATE_VCPU ...
+#define KVM_GET_SUPPORTED_CPUID ...
+#define KVM_SET_CPUID2 ...
+#define KVM_GET_SREGS ...
+#define KVM_SET_SREGS ...
+#define KVM_GET_REGS ...
+#define KVM_SET_REGS ...
+#define KVM_GET_TSC_KHZ ...
+#define KVM_ENABLE_CAP ...
+#define KVM_IOEVENTFD ...
+#define KVM_IRQFD ...
+#define KVM_CAP_IRQCHIP ...
+#define KVM_CAP_USER_MEMORY ...
+#define KVM_CAP_IOEVENTFD ...
+#define KVM_CAP_IRQFD ...
+#define KVM_CAP_IMMEDIATE_EXIT ...
+#define KVM_CAP_EXIT_ON_EMULATION_FAILURE ...
+#define KVM_CAP_MAX_VCPUS ...
+#define KVM_IOEVENTFD_FLAG_DATAMATCH ...
+#define KVM_IOEVENTFD_FLAG_PIO ...
+#define KVM_IOEVENTFD_FLAG_DEASSIGN ...
+#define KVM_IRQFD_FLAG_DEASSIGN ...
+
+struct kvm_userspace_memory_region {
+    uint32_t slot;
+    uint32_t flags;
+    uint64_t guest_phys_addr;
+    uint64_t memory_size;
+    uint64_t userspace_addr;
+    ...;
+};
+struct kvm_pit_config {
+    uint32_t flags;
+    ...;
+};
+struct kvm_enable_cap {
+    uint32_t cap;
+    uint32_t flags;
+    uint64_t args[4];
+    ...;
+};
+struct kvm_ioeventfd {
+    uint64_t datamatch;
+    uint64_t addr;
+    uint32_t len;
+    int32_t fd;
+    uint32_t flags;
+    ...;
+};
+struct kvm_irqfd {
+    uint32_t fd;
+    uint32_t gsi;
+    uint32_t flags;
+    ...;
+};
+struct kvm_cpuid_entry2 {
+    uint32_t function;
+    uint32_t index;
+    uint32_t flags;
+    uint32_t eax, ebx, ecx, edx;
+    ...;
+};
+struct kvm_cpuid2 {
+    uint32_t nent;
+    uint32_t padding;
+    struct kvm_cpuid_entry2 entries[];
+};
+struct kvm_regs {
+    uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp;
+    uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
+    uint64_t rip, rflags;
+};
+struct kvm_segment {
+    uint64_t base;
+    uint32_t limit;
+    uint16_t selector;
+    uint8_t type;
+    uint8_t present, dpl, db, s, l, g, avl;
+    uint8_t unusable;
+    ...;
+};
+struct kvm_dtable {
+    uint64_t base;
+    uint16_t limit;
+    ...;
+};
+struct kvm_sregs {
+    struct kvm_segment cs, ds, es, fs, gs, ss;
+    struct kvm_segment tr, ldt;
+    struct kvm_dtable gdt, idt;
+    uint64_t cr0, cr2, cr3, cr4, cr8;
+    uint64_t efer;
+    uint64_t apic_base;
+    ...;
+};
+typedef struct KvmVcpuState {
+    struct kvm_regs regs;
+    struct kvm_sregs sregs;
+    int error;
+} KvmVcpuState;

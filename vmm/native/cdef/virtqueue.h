@@ -1,1 +1,2 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: virtqueue. Mirrors the header of the same name; see there for the contract. */

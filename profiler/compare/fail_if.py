@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`--fail-if`: limits that turn a comparison into a gate.
+
+Grammar: PATH OPERATOR NUMBER, where OPERATOR is one of > >= < <= and PATH is
+  PLACEMENT.METRIC            the median, for example iothread.access_p99_us
+  ratios.METRIC               the ratio of medians (two placements only)
+  ratios.CANDIDATE.METRIC     the same with any number of placements
+each optionally followed by .low or .high for a bound of the 95 % interval.
+An expression that cannot be evaluated because nothing was measured fails: a gate that cannot see
+must not let anything through.
+"""
+
+import difflib
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from profiler.compare.metrics import METRIC_KEYS
+from profiler.compare.plan import Placement
+from profiler.compare.result import Result
+
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+BOUNDS = ("low", "high")
+_EXPRESSION = re.compile(r"\s*(?P<path>\S+?)\s*(?P<operator>>=|<=|>|<)\s*(?P<limit>[^\s<>=]+)\s*")
+
+
+class FailIfError(ValueError):
+    """An expression is wrong; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One parsed expression.  `candidate` is set for ratios, else `placement` is."""
+
+    text: str
+    placement: str | None
+    candidate: str | None
+    metric: str
+    bound: str | None
+    operator: str
+    limit: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A check and what it found: `value` is None when nothing was measured (then it failed)."""
+
+    check: Check
+    value: float | None
+    failed: bool
+
+    def line(self) -> str:
+        """One line for people."""
+        if self.value is None:
+            return f"{self.check.text}: not measured, so the check fails"
+        word = "fails" if self.failed else "holds"
+        return f"{self.check.text}: value {self.value:.6g}, the check {word}"
+
+
+def _known_paths(placements: Sequence[Placement]) -> dict[str, tuple[str | None, str | None, str]]:
+    """Every path that can be asked for, as (placement, candidate, metric)."""
+    paths: dict[str, tuple[str | None, str | None, str]] = {}
+    for key in METRIC_KEYS:
+        for placement in placements:
+            paths[f"{placement.name}.{key}"] = (placement.name, None, key)
+        for candidate in placements[1:]:
+            paths[f"ratios.{candidate.name}.{key}"] = (None, candidate.name, key)
+        if len(placements) == 2:
+            paths[f"ratios.{key}"] = (None, placements[1].name, key)
+    return paths
+
+
+def parse_check(text: str, placements: Sequence[Placement]) -> Check:
+    """Parse one expression against the placements that will run.  Raises `FailIfError`."""
+    match = _EXPRESSION.fullmatch(text)
+    if match is None:
+        raise FailIfError(f"'{text}' is not METRIC>NUMBER; the operators are {' '.join(OPERATORS)}")
+    try:
+        limit = float(match["limit"])
+    except ValueError:
+        limit = math.nan
+    if not math.isfinite(limit):
+        raise FailIfError(f"'{text}': '{match['limit']}' is not a finite number")
+    path, bound = match["path"], None
+    known = _known_paths(placements)
+    head, _, tail = path.rpartition(".")
+    if tail in BOUNDS:
+        path, bound = head, tail
+    if path not in known:
+        close = difflib.get_close_matches(path, known, n=1, cutoff=0.0)
+        raise FailIfError(f"'{text}': there is no metric '{path}'; did you mean '{close[0]}'?")
+    placement, candidate, metric = known[path]
+    return Check(text.strip(), placement, candidate, metric, bound, match["operator"], limit)
+
+
+def evaluate(check: Check, result: Result) -> Outcome:
+    """Look the value up; the check fails when the comparison holds, or without a value."""
+    value: float | None
+    if check.candidate is not None:
+        ratio = result.ratios[check.candidate][check.metric]
+        value = {None: ratio.value, "low": ratio.low, "high": ratio.high}[check.bound]
+    else:
+        estimate = result.estimates[check.placement or ""][check.metric]
+        value = {None: estimate.median, "low": estimate.low, "high": estimate.high}[check.bound]
+    failed = value is None or OPERATORS[check.operator](value, check.limit)
+    return Outcome(check, value, failed)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The metrics of a trial, named once: key, unit, label and which direction is better.
+
+Rule: a ratio above 1 always means that the candidate is better than the baseline.  Metrics where
+more is better are therefore divided candidate/baseline, all others baseline/candidate.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number a trial yields: `key` in JSON, `label` and `unit` in the table.
+
+    The table shows the value multiplied by `scale` (shares as percent, rates in thousands).
+    `better` and `worse` are the verdict's phrases for a factor `{r}` above 1; only headline metrics
+    have them.
+    """
+
+    key: str
+    label: str
+    unit: str
+    more_is_better: bool
+    scale: float = 1.0
+    better: str = ""
+    worse: str = ""
+
+    @property
+    def ratio_of(self) -> str:
+        """How the ratio is formed, as written into the JSON document."""
+        return "candidate/baseline" if self.more_is_better else "baseline/candidate"
+
+
+METRICS: tuple[Metric, ...] = (
+    Metric(
+        "iops",
+        "disk requests",
+        "k/s",
+        True,
+        1e-3,
+        "{r} times the disk requests per second",
+        "disk requests per second fall by a factor of {r}",
+    ),
+    Metric("blk_lat_p50_us", "disk latency p50", "µs", False),
+    Metric("blk_lat_p99_us", "disk latency p99", "µs", False),
+    Metric("accesses_per_s", "register reads", "k/s", True, 1e-3),
+    Metric("access_p50_us", "register read p50", "µs", False),
+    Metric(
+        "access_p99_us",
+        "register read p99",
+        "µs",
+        False,
+        1.0,
+        "the p99 of device register reads is {r} times shorter",
+        "the p99 of device register reads is {r} times longer",
+    ),
+    Metric("access_max_us", "register read max", "µs", False),
+    Metric(
+        "vcpu_bql_wait_share",
+        "vCPU waits for BQL",
+        "%",
+        False,
+        100.0,
+        "vCPUs wait {r} times less for the BQL",
+        "vCPUs wait {r} times more for the BQL",
+    ),
+    Metric("mainloop_bql_hold_share", "main loop holds", "%", False, 100.0),
+    Metric("mainloop_hold_p99_us", "main loop hold p99", "µs", False),
+)
+METRIC_KEYS: tuple[str, ...] = tuple(metric.key for metric in METRICS)
+HEADLINES: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.better)
+"""The metrics the verdict speaks of."""

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Runs the trials of a plan, one child VMM each.
+
+Rules: one child at a time; the child leads a session of its own, so a Ctrl-C at the terminal
+reaches only this process, which then ends the child by its pid.  While a trial runs, its recording
+lies on a memory file system if there is one: a recording that is written back to a disk would add
+page faults to the very threads being timed.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiler.compare.locks import LockReader
+from profiler.compare.plan import Plan, Slot
+from profiler.compare.progress import Reporter
+from profiler.compare.trial import Trial, TrialError, read_trial
+from profiler.errors import UserError
+
+EXIT_TRIAL_FAILED = 1
+START_ALLOWANCE = 60.0
+"""Seconds a child may take on top of twice its workload: a loaded host boots slowly."""
+
+GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+DEFAULT_COMMAND = (sys.executable, "-m", "vmm", "run")
+ATTEMPTS = 2
+
+
+@dataclass(frozen=True)
+class TrialFiles:
+    """Paths of one attempt."""
+
+    directory: Path
+
+    @property
+    def recording(self) -> Path:
+        """The lock recording; its window copies add `.begin` and `.end`."""
+        return self.directory / "recording.bql"
+
+    @property
+    def output(self) -> Path:
+        """The child's JSON result."""
+        return self.directory / "result.json"
+
+    @property
+    def log(self) -> Path:
+        """The child's standard output and error."""
+        return self.directory / "child.log"
+
+
+def _last_line(log: Path) -> str:
+    """Last line with text of the child's output, at most 300 characters of it."""
+    with log.open("rb") as stream:
+        stream.seek(max(0, log.stat().st_size - 4096))
+        text = stream.read().decode(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it printed nothing"
+
+
+def _stop(child: "subprocess.Popen[bytes]") -> None:
+    """End the child if it still runs; returns once it is gone."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file without filling its holes; a recording is mostly holes."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        size = os.fstat(reader.fileno()).st_size
+        position = 0
+        while position < size:
+            try:
+                start = os.lseek(reader.fileno(), position, os.SEEK_DATA)
+            except OSError:
+                break  # ENXIO: only a hole is left
+            position = os.lseek(reader.fileno(), start, os.SEEK_HOLE)
+            while start < position:
+                chunk = os.pread(reader.fileno(), min(1 << 20, position - start), start)
+                if not chunk:
+                    break
+                os.pwrite(writer.fileno(), chunk, start)
+                start += len(chunk)
+        writer.truncate(size)
+
+
+@contextmanager
+def _memory_directory() -> Iterator[Path]:
+    """A private directory, on a memory file system where there is one; removed at the end."""
+    candidates = [os.environ.get("XDG_RUNTIME_DIR", ""), "/dev/shm"]
+    parent = next((name for name in candidates if name and os.access(name, os.W_OK)), None)
+    directory = tempfile.mkdtemp(prefix="bqlscope-compare-", dir=parent)
+    try:
+        yield Path(directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class Runner:
+    """Runs a plan.  `command` starts a child VMM, `read_locks` reads its recording.
+
+    `keep` is an existing directory that receives every successful trial's files.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        read_locks: LockReader,
+        *,
+        command: Sequence[str] = DEFAULT_COMMAND,
+        keep: Path | None = None,
+    ) -> None:
+        self._plan = plan
+        self._read_locks = read_locks
+        self._command = tuple(command)
+        self._keep = keep
+
+    def run(self, reporter: Reporter) -> list[Trial]:
+        """All trials in running order.  Raises `UserError` when one fails twice."""
+        trials = []
+        with _memory_directory() as directory:
+            for slot in self._plan.slots():
+                reporter.started(slot, len(self._plan))
+                trials.append(self._run_slot(slot, directory, reporter))
+                reporter.finished(trials[-1], len(self._plan))
+        return trials
+
+    def _run_slot(self, slot: Slot, directory: Path, reporter: Reporter) -> Trial:
+        reason = ""
+        for attempt in range(ATTEMPTS):
+            files = TrialFiles(directory / f"{slot.index}-{attempt}")
+            files.directory.mkdir()
+            try:
+                self._run_child(slot, files)
+                trial = read_trial(slot, files.output, files.recording, self._read_locks)
+                self._keep_files(slot, files)
+            except TrialError as error:
+                reason = str(error)
+                if attempt + 1 < ATTEMPTS:
+                    reporter.retried(slot, reason)
+            else:
+                return trial
+            finally:
+                shutil.rmtree(files.directory, ignore_errors=True)
+        raise UserError(
+            f"trial {slot.trial + 1} of {slot.placement.name} failed twice: {reason}",
+            EXIT_TRIAL_FAILED,
+        )
+
+    def _run_child(self, slot: Slot, files: TrialFiles) -> None:
+        """Run one child to its end.  Raises `TrialError`; on any exception the child is ended."""
+        arguments = self._plan.arguments(slot, files.recording, files.output)
+        work = self._plan.workload
+        limit = START_ALLOWANCE + 2 * (work.duration + work.warmup)
+        with files.log.open("wb") as log:
+            try:
+                child = subprocess.Popen(
+                    [*self._command, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise TrialError(f"the VMM cannot be started: {error}") from error
+            try:
+                status = child.wait(limit)
+            except subprocess.TimeoutExpired:
+                raise TrialError(f"the VMM did not end within {limit:.0f} seconds") from None
+            finally:
+                _stop(child)
+        if status != 0:
+            how = f"exit status {status}" if status > 0 else f"signal {-status}"
+            raise TrialError(f"the VMM ended with {how}: {_last_line(files.log)}")
+
+    def _keep_files(self, slot: Slot, files: TrialFiles) -> None:
+        if self._keep is None:
+            return
+        stem = f"{slot.placement.name.replace('/', '-')}-trial{slot.trial + 1}"
+        try:
+            for path in sorted(files.directory.iterdir()):
+                copy_sparse(path, self._keep / f"{stem}-{path.name}")
+        except OSError as error:
+            raise UserError(f"cannot save trial files: {error}", EXIT_TRIAL_FAILED) from error

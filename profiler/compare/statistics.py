@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Medians and ratios of medians with bootstrap intervals.
+
+The unit of replication is the trial, not the request: a million requests of one run share that
+run's luck.  The interval is the percentile bootstrap of the median (10,000 resamples, fixed seed),
+taken outwards to the next resample, never interpolated: so an infinite ratio cannot turn into a
+number, and the interval of an odd number of trials consists of values that were measured.
+Values are sorted before resampling, so the order of the trials cannot change a result.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 10_000
+SEED = 20_260_117
+CONFIDENCE = 0.95
+MIN_TRIALS = 5
+"""With fewer trials even the whole range [min, max] covers the median in less than 93 % of runs."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median with its 95 % interval, in the metric's unit, and the trials it came from.
+
+    `median`, `low` and `high` are None when nothing was measured.
+    """
+
+    median: float | None
+    low: float | None
+    high: float | None
+    trials: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """A ratio of two medians with its 95 % interval; above 1 the candidate is better.
+
+    `value` and `high` may be `math.inf` (the denominator was zero); all are None if a side was not
+    measured.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def better(self) -> bool:
+        """The whole interval lies above 1."""
+        return self.low is not None and self.low > 1
+
+    @property
+    def worse(self) -> bool:
+        """The whole interval lies below 1."""
+        return self.high is not None and self.high < 1
+
+
+def _resampled_medians(values: FloatArray, stream: int) -> FloatArray:
+    """Medians of `RESAMPLES` draws with replacement; `stream` separates independent sides."""
+    generator = np.random.default_rng((SEED, stream))
+    draws = generator.integers(0, len(values), size=(RESAMPLES, len(values)))
+    return np.asarray(np.median(np.sort(values)[draws], axis=1), dtype=np.float64)
+
+
+def _interval(samples: FloatArray, centre: float) -> tuple[float, float]:
+    tail = (1 - CONFIDENCE) / 2
+    low = float(np.quantile(samples, tail, method="lower"))
+    high = float(np.quantile(samples, 1 - tail, method="higher"))
+    return min(low, centre), max(high, centre)
+
+
+def estimate(trials: Sequence[float]) -> Estimate:
+    """Median of the trials with its interval; a single trial gives an interval of zero width."""
+    if not trials:
+        return Estimate(None, None, None)
+    values = np.asarray(trials, dtype=np.float64)
+    median = float(np.median(values))
+    low, high = _interval(_resampled_medians(values, 0), median)
+    return Estimate(median, low, high, tuple(float(value) for value in trials))
+
+
+def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
+    """Element-wise quotient with 0/0 = 1 (both sides equally zero) and x/0 = inf."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = numerator / denominator
+    return np.where((numerator == 0) & (denominator == 0), 1.0, quotient)
+
+
+def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Ratio:
+    """Ratio of the medians, both sides resampled independently.  Values must not be negative."""
+    if not numerator or not denominator:
+        return Ratio(None, None, None)
+    top = np.asarray(numerator, dtype=np.float64)
+    bottom = np.asarray(denominator, dtype=np.float64)
+    centre = float(_divide(np.median(top, keepdims=True), np.median(bottom, keepdims=True))[0])
+    samples = _divide(_resampled_medians(top, 1), _resampled_medians(bottom, 2))
+    low, high = _interval(samples, centre)
+    return Ratio(centre, low, high)
+
+
+def finite(value: float | None) -> float | None:
+    """The value as JSON can hold it: infinity becomes None."""
+    return value if value is not None and math.isfinite(value) else None

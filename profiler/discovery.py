@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Where recordings lie, whose they are, and whether their process still runs."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+def recording_directories(environ: Mapping[str, str] | None = None) -> list[Path]:
+    """Directories in which the recorder puts its files, as bqlrec_open() chooses them.
+
+    Both are listed because a service and a login session of one user may differ in
+    XDG_RUNTIME_DIR.
+    """
+    env = os.environ if environ is None else environ
+    found = []
+    if runtime := env.get("XDG_RUNTIME_DIR"):
+        found.append(Path(runtime) / "bqlscope")
+    temporary = env.get("TMPDIR") or tempfile.gettempdir()
+    found.append(Path(temporary) / f"bqlscope-{os.getuid()}")
+    return found
+
+
+def process_start_time(pid: int, proc: Path = PROC) -> int | None:
+    """Field 22 of /proc/PID/stat (clock ticks since boot), or None if there is no such process.
+
+    The command name, field 2, may contain spaces and parentheses: fields count from the last one.
+    """
+    try:
+        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        fields = stat.rpartition(")")[2].split()
+        if fields[0] in ("Z", "X"):
+            return None
+        return int(fields[19])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def maps_file(pid: int, device: int, inode: int, proc: Path = PROC) -> bool:
+    """Whether a process has this file mapped. True if that cannot be found out.
+
+    It tells a recording that is being written from a copy of it: header and process are the same.
+    """
+    wanted = (f"{os.major(device):02x}:{os.minor(device):02x}", str(inode))
+    try:
+        with (proc / str(pid) / "maps").open(encoding="utf-8", errors="replace") as lines:
+            return any(tuple(line.split(maxsplit=5)[3:5]) == wanted for line in lines)
+    except OSError:
+        return True

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A consistent copy of what one thread recorded, from a file that the thread goes on writing.
+
+Rules
+ 1. Everything of a thread (rows, blame table, event count) changes inside one odd interval of the
+    thread's sequence counter. Two equal even values around a copy make it EXACT. Partners: the
+    release stores of the counter in bqlrec_release_finish().
+ 2. The counter is read by calls of its own before and after: a bulk copy may move its bytes in any
+    order.
+ 3. A thread that never rests that long is MOVING: each row is then copied by the row's own
+    counter, which rests longer, and what spans rows may be a few acquisitions apart.
+ 4. A counter that is odd in a file nobody writes any more is TORN: its thread was killed inside
+    the interval. No wait helps.
+ 5. Attempts are bounded: a reader always ends.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from profiler import layout
+from profiler.geometry import Geometry
+from profiler.model import Integrity
+from profiler.recfile import Raw, RecordingFile
+
+ATTEMPTS = 48
+"""Copies that are tried before a thread or a row is taken as it is."""
+
+SPINS = 16
+"""Attempts without a pause; afterwards a writer that lost its processor gets time to go on."""
+
+PAUSE_SECONDS = 50e-6
+
+
+def attempts(alive: bool) -> Iterator[int]:
+    """Numbers of the attempts to read what a sequence counter guards, at a slowing pace.
+
+    One attempt is enough if nobody writes any more.
+    """
+    for attempt in range(ATTEMPTS if alive else 1):
+        if attempt >= SPINS:
+            time.sleep(PAUSE_SECONDS)
+        yield attempt
+
+
+_SEQ = 0  # offset of the sequence counter in a thread's head and in a row
+
+
+@dataclass(frozen=True)
+class ThreadCopy:
+    """Raw records of one thread: its head, its rows that are in use, its blame table."""
+
+    head: np.void
+    rows: list[np.void]
+    rows_exact: list[bool]
+    blame: Raw
+    integrity: Integrity
+
+
+def copy_thread(file: RecordingFile, geometry: Geometry, index: int, alive: bool) -> ThreadCopy:
+    """Copy thread block `index`; `alive`: somebody may be writing it."""
+    at = geometry.threads.at(index)
+    for _ in attempts(alive):
+        before = file.u32(at + _SEQ)
+        if before % 2 and alive:
+            continue
+        copy = _copy(file, geometry, index, Integrity.TORN if before % 2 else Integrity.EXACT)
+        if file.u32(at + _SEQ) == before:
+            return copy
+    return _copy(file, geometry, index, Integrity.MOVING)
+
+
+def _copy(file: RecordingFile, geometry: Geometry, index: int, integrity: Integrity) -> ThreadCopy:
+    at = geometry.threads.at(index)
+    head = file.record(at, layout.THREAD)
+    rows, exact = [], []
+    for number in _row_numbers(file, geometry, index, head):
+        row, settled = _copy_row(file, geometry.rows.at(number), integrity)
+        if int(row["in_use"]) != 1:
+            continue
+        if int(row["thread"]) != index:
+            raise file.error(
+                f"damaged: row {number} belongs to thread {int(row['thread'])}, not {index}"
+            )
+        rows.append(row)
+        exact.append(settled)
+    blame = file.records(
+        at + geometry.blame.offset, geometry.blame, geometry.blame.capacity, layout.BLAME
+    )
+    return ThreadCopy(head, rows, exact, blame, integrity)
+
+
+def _row_numbers(file: RecordingFile, geometry: Geometry, index: int, head: np.void) -> list[int]:
+    """Rows that the thread's map names, and its fixed row of site 0."""
+    mapped = np.unique(head["row_of_site"])
+    numbers = {int(n) - 1 for n in mapped if n}
+    if numbers and max(numbers) >= geometry.rows.capacity:
+        raise file.error(f"damaged: thread {index} has a row {max(numbers)}")
+    if index < geometry.rows.capacity:
+        numbers.add(index)
+    return sorted(numbers)
+
+
+def _copy_row(file: RecordingFile, at: int, integrity: Integrity) -> tuple[np.void, bool]:
+    """A row, and whether its own counter says it is of one piece."""
+    row = file.record(at, layout.ROW)
+    if integrity is Integrity.EXACT:  # the thread's counter decides
+        return row, True
+    for _ in attempts(integrity is Integrity.MOVING):
+        before = file.u32(at + _SEQ)
+        row = file.record(at, layout.ROW)
+        if before % 2 == 0 and file.u32(at + _SEQ) == before:
+            return row, True
+    return row, False

@@ -1,0 +1,144 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Prepares a plain Debian or Ubuntu machine. Safe to run again; installs only what is missing.
+#
+#   bootstrap.sh --venv DIR     compiler and headers, then DIR with the locked Python packages
+#   bootstrap.sh --test-tools   programs that some tests use, as far as that is possible
+#   bootstrap.sh --qemu         QEMU 10 (from backports on Debian 12) and fio; asks for root
+#
+# Without root nothing of the system is touched: the one command to run is printed instead.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'bootstrap: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+installed() {
+    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
+}
+
+missing_of() {
+    local package
+    for package in "$@"; do
+        installed "$package" || printf '%s\n' "$package"
+    done
+}
+
+apt_install() {
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq </dev/null >&2 && apt-get install -y -qq --no-install-recommends "$@" </dev/null >&2
+}
+
+# The newest Python in 3.11 … 3.13, with the headers that building the extension takes.
+find_python() {
+    local name
+    for name in python3.13 python3.12 python3.11 python3; do
+        if command -v "$name" >/dev/null && "$name" - 2>/dev/null <<'PY'; then
+import os, sys, sysconfig
+import ensurepip, venv
+headers = os.path.join(sysconfig.get_path("include"), "Python.h")
+sys.exit(not (sys.version_info >= (3, 11) and os.path.exists(headers)))
+PY
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# A release whose python3 is too old may still package a newer one beside it.
+python_packages() {
+    local name=python3 candidate
+    for candidate in python3.11 python3.12 python3.13; do
+        apt-cache show "$candidate-venv" >/dev/null 2>&1 && name=$candidate
+    done
+    printf '%s\n' "$name" "$name-venv" "$name-dev"
+}
+
+require_system_packages() {
+    local wanted=(gcc libc6-dev make liburing-dev) missing
+    if ! command -v dpkg-query >/dev/null; then
+        say "no dpkg here: assuming gcc, make, liburing and Python >= 3.11 headers are installed"
+        return
+    fi
+    if ! find_python >/dev/null; then
+        ((EUID != 0)) || apt-get update -qq </dev/null >&2 || true
+        mapfile -t -O "${#wanted[@]}" wanted < <(python_packages)
+    fi
+    mapfile -t missing < <(missing_of "${wanted[@]}")
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)); then
+        die "missing packages; run: sudo apt install ${missing[*]}"
+    fi
+    say "installing ${missing[*]}"
+    apt_install "${missing[@]}"
+}
+
+make_venv() {
+    local venv=$1 python
+    require_system_packages
+    if [[ ! -x $venv/bin/python ]] || ! "$venv/bin/python" -c 'import pip' 2>/dev/null; then
+        python=$(find_python) || die "no Python >= 3.11 with its headers (Python.h) and venv found"
+        say "creating $venv with $python"
+        "$python" -m venv --clear "$venv"
+    fi
+    say "installing locked Python packages"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+        -r requirements/dev.txt
+}
+
+# Best effort by design: the tests that need these programs skip and name what they miss.
+install_test_tools() {
+    local missing
+    command -v dpkg-query >/dev/null || return 0
+    mapfile -t missing < <(missing_of qemu-system-x86 qemu-utils fio util-linux)
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)) || ! apt_install "${missing[@]}"; then
+        say "tests that use ${missing[*]} will be skipped; to have them: sudo apt install ${missing[*]}"
+    fi
+}
+
+# Prints the address of the machine's own Debian source, in deb822 or one-line form. Which of the
+# files exist differs from machine to machine; an empty answer is for the caller to judge.
+debian_uri() {
+    local files
+    shopt -s nullglob
+    files=(/etc/apt/sources.list /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list)
+    shopt -u nullglob
+    sed -snE -e 's/^URIs:[[:space:]]*([^[:space:]]+).*/\1/p' \
+        -e 's/^deb[[:space:]]+(\[[^]]*\][[:space:]]+)?([^[:space:]]+)[[:space:]]+bookworm[[:space:]].*/\2/p' \
+        "${files[@]}" 2>/dev/null | awk '!/security/ && /debian/ { print; exit }' || true
+}
+
+enable_backports() {
+    local uri
+    grep -rqs 'bookworm-backports' /etc/apt/sources.list /etc/apt/sources.list.d && return 0
+    uri=$(debian_uri)
+    [[ -n $uri ]] || die "found no Debian source to copy the address from"
+    say "enabling bookworm-backports"
+    printf 'Types: deb\nURIs: %s\nSuites: bookworm-backports\nComponents: main\nSigned-By: %s\n' \
+        "$uri" /usr/share/keyrings/debian-archive-keyring.gpg \
+        >/etc/apt/sources.list.d/bqlscope-backports.sources
+}
+
+install_qemu() {
+    local codename
+    ((EUID == 0)) || die "installing QEMU takes root: sudo make bench-deps"
+    # shellcheck source=/dev/null
+    codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+    if [[ $codename == bookworm ]]; then
+        enable_backports
+        apt_install -t bookworm-backports qemu-system-x86 qemu-utils
+        apt_install fio
+    else
+        apt_install qemu-system-x86 qemu-utils fio
+    fi
+    qemu-system-x86_64 --version | head -n 1 >&2
+}
+
+case "${1:-}" in
+--venv) make_venv "${2:?--venv takes a directory}" ;;
+--test-tools) install_test_tools ;;
+--qemu) install_qemu ;;
+*) die "usage: $0 --venv DIR | --test-tools | --qemu" ;;
+esac

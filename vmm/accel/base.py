@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a machine asks of an accelerator."""
+
+from typing import Any, Protocol
+
+from vmm.boot.entry import EntryState
+
+
+class Accelerator(Protocol):
+    """Ops of an accelerator; every member is mandatory.
+
+    A machine calls them in this order: ``map_memory``, ``create_vcpu`` per CPU, ``set_entry`` on
+    CPU 0, then, while running, the event-fd members. ``close`` comes last.
+    """
+
+    name: str
+    irq_vm_fd: int
+
+    def map_memory(self, gpa: int, size: int, host_address: int) -> None:
+        """Make host memory visible to the guest at ``gpa``."""
+
+    def create_vcpu(self, vcpu_set: Any, index: int, host_cpu: int) -> Any:
+        """Make the native vCPU object (its thread is started by the caller)."""
+
+    def set_entry(self, vcpu: Any, entry: EntryState) -> None:
+        """Set the registers CPU 0 starts with."""
+
+    def free_vcpu(self, vcpu: Any) -> None:
+        """Free what create_vcpu made; its thread has ended."""
+
+    def add_ioeventfd(self, mmio_address: int, value: int, fd: int) -> None:
+        """Let 4-byte guest writes of ``value`` to ``mmio_address`` signal ``fd``."""
+
+    def remove_ioeventfd(self, mmio_address: int, value: int, fd: int) -> None:
+        """Undo add_ioeventfd."""
+
+    def add_irqfd(self, gsi: int, fd: int) -> None:
+        """Let signals of ``fd`` raise interrupt ``gsi`` without passing user space."""
+
+    def remove_irqfd(self, gsi: int, fd: int) -> None:
+        """Undo add_irqfd."""
+
+    def close(self) -> None:
+        """Release the virtual machine."""

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The kvm accelerator: cffi straight onto the kernel's KVM ABI.
+
+In-kernel irqchip and PIT, ioeventfd, irqfd, immediate_exit. Source: the kernel's
+Documentation/virt/kvm/api.rst; the order of the set-up calls follows it.
+"""
+
+import os
+from typing import Any
+
+from vmm._native import ffi, lib
+from vmm.accel.detect import KVM_DEVICE
+from vmm.boot.entry import EntryState
+from vmm.errors import VmmError, check, check_pointer
+
+KVM_API_VERSION = 12
+IDENTITY_MAP_ADDRESS = 0xFFFBC000
+TSS_ADDRESS = 0xFFFBD000
+REQUIRED = (
+    ("KVM_CAP_IRQCHIP", "an in-kernel interrupt controller"),
+    ("KVM_CAP_USER_MEMORY", "user memory regions"),
+    ("KVM_CAP_IOEVENTFD", "ioeventfd"),
+    ("KVM_CAP_IRQFD", "irqfd"),
+    ("KVM_CAP_IMMEDIATE_EXIT", "immediate_exit"),
+)
+_CPUID_ENTRIES = 256
+_CR0_PE_ET = 0x11
+
+
+class KvmAccelerator:
+    """One KVM virtual machine."""
+
+    name = "kvm"
+
+    def __init__(self) -> None:
+        self._kvm_fd = os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC)
+        self._vm_fd = -1
+        self._slots = 0
+        try:
+            self._check_host()
+            self._create_vm()
+        except BaseException:
+            self.close()
+            raise
+        self.irq_vm_fd = self._vm_fd
+
+    def _ioctl(self, fd: int, request: str, argument: Any = ffi.NULL) -> int:
+        return check(lib.kvm_ioctl(fd, getattr(lib, request), argument), request)
+
+    def _ioctl_value(self, fd: int, request: str, value: int) -> int:
+        return check(lib.kvm_ioctl_value(fd, getattr(lib, request), value), request)
+
+    def _check_host(self) -> None:
+        version = self._ioctl(self._kvm_fd, "KVM_GET_API_VERSION")
+        if version != KVM_API_VERSION:
+            raise VmmError(f"KVM API version {version} is not supported (need {KVM_API_VERSION})")
+        for name, words in REQUIRED:
+            if not self._extension(name):
+                raise VmmError(f"this kernel's KVM lacks {words} ({name}): use --accel qtest")
+
+    def _extension(self, name: str) -> int:
+        return self._ioctl_value(self._kvm_fd, "KVM_CHECK_EXTENSION", getattr(lib, name))
+
+    def _create_vm(self) -> None:
+        self._vm_fd = self._ioctl_value(self._kvm_fd, "KVM_CREATE_VM", 0)
+        self._ioctl_value(self._vm_fd, "KVM_SET_TSS_ADDR", TSS_ADDRESS)
+        address = ffi.new("uint64_t *", IDENTITY_MAP_ADDRESS)
+        self._ioctl(self._vm_fd, "KVM_SET_IDENTITY_MAP_ADDR", address)
+        self._ioctl(self._vm_fd, "KVM_CREATE_IRQCHIP")
+        self._ioctl(self._vm_fd, "KVM_CREATE_PIT2", ffi.new("struct kvm_pit_config *"))
+        if self._extension("KVM_CAP_EXIT_ON_EMULATION_FAILURE"):
+            cap = ffi.new("struct kvm_enable_cap *")
+            cap.cap = lib.KVM_CAP_EXIT_ON_EMULATION_FAILURE
+            cap.args[0] = 1
+            self._ioctl(self._vm_fd, "KVM_ENABLE_CAP", cap)
+
+    @property
+    def max_vcpus(self) -> int:
+        """Most vCPUs a VM may have on this host."""
+        return self._extension("KVM_CAP_MAX_VCPUS")
+
+    def map_memory(self, gpa: int, size: int, host_address: int) -> None:
+        """Add a memory slot; see Accelerator.map_memory."""
+        region = ffi.new("struct kvm_userspace_memory_region *")
+        region.slot = self._slots
+        region.guest_phys_addr = gpa
+        region.memory_size = size
+        region.userspace_addr = host_address
+        self._ioctl(self._vm_fd, "KVM_SET_USER_MEMORY_REGION", region)
+        self._slots += 1
+
+    def create_vcpu(self, vcpu_set: Any, index: int, host_cpu: int) -> Any:
+        """KVM_CREATE_VCPU and its CPUID; see Accelerator.create_vcpu."""
+        fd = self._ioctl_value(self._vm_fd, "KVM_CREATE_VCPU", index)
+        self._set_cpuid(fd, index)
+        vcpu = check_pointer(
+            ffi,
+            lib.vcpu_new(vcpu_set, ffi.addressof(lib, "vcpu_kvm_ops"), index, host_cpu),
+            "creating a vCPU",
+        )
+        vcpu.kvm_fd = fd
+        vcpu.kvm_run_size = self._ioctl(self._kvm_fd, "KVM_GET_VCPU_MMAP_SIZE")
+        return vcpu
+
+    def _set_cpuid(self, vcpu_fd: int, index: int) -> None:
+        cpuid = ffi.new("struct kvm_cpuid2 *", {"entries": _CPUID_ENTRIES})
+        cpuid.nent = _CPUID_ENTRIES
+        self._ioctl(self._kvm_fd, "KVM_GET_SUPPORTED_CPUID", cpuid)
+        for i in range(cpuid.nent):
+            entry = cpuid.entries[i]
+            if entry.function == 1:  # initial APIC id
+                entry.ebx = (entry.ebx & 0x00FFFFFF) | (index << 24)
+            elif entry.function in (0xB, 0x1F):  # x2APIC id
+                entry.edx = index
+        self._ioctl(vcpu_fd, "KVM_SET_CPUID2", cpuid)
+
+    def set_entry(self, vcpu: Any, entry: EntryState) -> None:
+        """32-bit flat protected mode at the entry point; see Accelerator.set_entry."""
+        sregs = ffi.new("struct kvm_sregs *")
+        self._ioctl(vcpu.kvm_fd, "KVM_GET_SREGS", sregs)
+        for name in ("cs", "ds", "es", "fs", "gs", "ss"):
+            segment = getattr(sregs, name)
+            segment.base, segment.limit, segment.g = 0, 0xFFFFFFFF, 1
+            segment.present, segment.s, segment.db, segment.l, segment.dpl = 1, 1, 1, 0, 0
+            segment.type = 0xB if name == "cs" else 0x3
+            segment.selector = 0x8 if name == "cs" else 0x10
+        sregs.cr0, sregs.cr4, sregs.efer = _CR0_PE_ET, 0, 0
+        self._ioctl(vcpu.kvm_fd, "KVM_SET_SREGS", sregs)
+        regs = ffi.new("struct kvm_regs *")
+        regs.rip, regs.rbx, regs.rflags = entry.rip, entry.rbx, 0x2
+        self._ioctl(vcpu.kvm_fd, "KVM_SET_REGS", regs)
+
+    def tsc_khz(self, vcpu: Any) -> int:
+        """Guest TSC frequency in kHz, or 0 when the kernel does not tell."""
+        result: int = lib.kvm_ioctl_value(vcpu.kvm_fd, lib.KVM_GET_TSC_KHZ, 0)
+        return max(0, result)
+
+    def free_vcpu(self, vcpu: Any) -> None:
+        """See Accelerator.free_vcpu."""
+        os.close(vcpu.kvm_fd)
+        lib.vcpu_free(vcpu)
+
+    def add_ioeventfd(self, mmio_address: int, value: int, fd: int) -> None:
+        """See Accelerator.add_ioeventfd."""
+        self._ioeventfd(mmio_address, value, fd, 0)
+
+    def remove_ioeventfd(self, mmio_address: int, value: int, fd: int) -> None:
+        """See Accelerator.remove_ioeventfd."""
+        self._ioeventfd(mmio_address, value, fd, lib.KVM_IOEVENTFD_FLAG_DEASSIGN)
+
+    def _ioeventfd(self, mmio_address: int, value: int, fd: int, flags: int) -> None:
+        event = ffi.new("struct kvm_ioeventfd *")
+        event.addr, event.len, event.fd = mmio_address, 4, fd
+        event.datamatch = value
+        event.flags = flags | lib.KVM_IOEVENTFD_FLAG_DATAMATCH
+        self._ioctl(self._vm_fd, "KVM_IOEVENTFD", event)
+
+    def add_irqfd(self, gsi: int, fd: int) -> None:
+        """See Accelerator.add_irqfd."""
+        self._irqfd(gsi, fd, 0)
+
+    def remove_irqfd(self, gsi: int, fd: int) -> None:
+        """See Accelerator.remove_irqfd."""
+        self._irqfd(gsi, fd, lib.KVM_IRQFD_FLAG_DEASSIGN)
+
+    def _irqfd(self, gsi: int, fd: int, flags: int) -> None:
+        irqfd = ffi.new("struct kvm_irqfd *")
+        irqfd.fd, irqfd.gsi, irqfd.flags = fd, gsi, flags
+        self._ioctl(self._vm_fd, "KVM_IRQFD", irqfd)
+
+    def close(self) -> None:
+        """Close the VM; vCPU descriptors must be closed before."""
+        for fd in (self._vm_fd, self._kvm_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._vm_fd = self._kvm_fd = -1

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``bqlscope run``: boot a virtual machine."""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vmm.accel.detect import host_info
+from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
+from vmm.errors import CallbackError, VmmError
+from vmm.guest.image import micro_guest_path
+from vmm.machine import Machine
+from vmm.requests import Request, RequestKind
+
+EXIT_CRASH = 1
+EXIT_INTERRUPTED = 130
+
+HELP = """Boot a virtual machine whose big lock is timed.
+
+\b
+The micro-guest measures disk and device-access latency and prints one line:
+  bqlscope run --kernel micro --smp 2 --object iothread,id=io0 \\
+    --drive file=disk.img,cache=none,iothread=io0 \\
+    --append "iodepth=32 bs=4096 ms=1000"
+
+\b
+A Linux kernel (an uncompressed vmlinux with CONFIG_PVH=y):
+  bqlscope run --kernel vmlinux --initrd initramfs.cpio \\
+    --append "console=ttyS0" --drive file=root.img
+
+\b
+Where a disk's queues are processed follows from its options:
+  ioeventfd=off          by the vCPU that kicked, under the lock
+  (nothing)              by the main loop, under the lock
+  iothread=ID            by that iothread, off the lock
+  iothread-vq-mapping=ID+ID   by several iothreads, queue by queue
+
+Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a shutdown,
+1 after a crash or a wrong option, 130 after Ctrl-C."""
+
+
+@click.command(help=HELP, context_settings={"max_content_width": 80})
+@click.option("--kernel", required=True, metavar="FILE", help="PVH ELF kernel, or 'micro'.")
+@click.option("--append", default="", metavar="TEXT", help="Kernel command line.")
+@click.option("--initrd", type=click.Path(path_type=Path), help="Initial RAM disk.")
+@click.option("--smp", default=1, show_default=True, metavar="N", help="Number of vCPUs.")
+@click.option("--memory", default="128M", show_default=True, help="Guest memory, as 128M or 2G.")
+@click.option(
+    "--accel",
+    type=click.Choice(["auto", "kvm", "qtest"]),
+    default="auto",
+    show_default=True,
+    help="auto takes kvm where it works; qtest needs no CPU virtualisation.",
+)
+@click.option(
+    "--drive",
+    "drives",
+    multiple=True,
+    metavar="file=PATH,...",
+    help="A virtio-blk disk: file=, cache=none|writeback|unsafe, aio=io_uring|threads, "
+    "iothread=ID, iothread-vq-mapping=ID+ID, ioeventfd=on|off, irq=irqfd|mainloop, "
+    "num-queues=, queue-size=, readonly=on|off, serial=, bootindex=, driver=null, size=. "
+    "Repeatable.",
+)
+@click.option(
+    "--object",
+    "objects",
+    multiple=True,
+    metavar="iothread,id=ID,...",
+    help="An iothread; poll-max-ns=, poll-grow=, poll-shrink=, cpu=. Repeatable.",
+)
+@click.option(
+    "--serial", default="stdio", show_default=True, help="stdio, null or file:PATH."
+)
+@click.option(
+    "--bql-policy",
+    type=click.Choice(["pthread", "ticket", "mcs"]),
+    default="pthread",
+    show_default=True,
+    help="How the big lock chooses its next owner; pthread is QEMU's.",
+)
+@click.option("--no-record", is_flag=True, help="Do not time the lock.")
+@click.option(
+    "--recording",
+    type=click.Path(path_type=Path),
+    help="Where the recording lives (default: a file per process in the runtime directory).",
+)
+@click.option("--keep-recording", is_flag=True, help="Leave the recording behind.")
+@click.option(
+    "--window-recording",
+    is_flag=True,
+    help="Copy the recording to FILE.begin and FILE.end around the guest's measured window.",
+)
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), help="Write what happened to a file."
+)
+def run(json_file: Path | None, keep_recording: bool, **options: Any) -> None:
+    """Translate options, run, report."""
+    logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
+    try:
+        config = _config(**options)
+        with Machine(config) as machine:
+            click.echo(f"bqlscope: {machine.accel_choice.line()}", err=True)
+            request = _run(machine)
+            report = _report(machine, request)
+    except CallbackError as error:
+        traceback.print_exception(error.__cause__)
+        raise click.ClickException(str(error)) from None
+    except VmmError as error:
+        raise click.ClickException(str(error)) from None
+    recording = report["recording"]
+    if recording is not None and not keep_recording:
+        Path(str(recording)).unlink(missing_ok=True)
+    if json_file is not None:
+        _write_json(json_file, report)
+    sys.exit(_exit_status(request))
+
+
+def _config(  # noqa: PLR0917 - one argument an option
+    kernel: str,
+    append: str,
+    initrd: Path | None,
+    smp: int,
+    memory: str,
+    accel: str,
+    drives: tuple[str, ...],
+    objects: tuple[str, ...],
+    serial: str,
+    bql_policy: str,
+    no_record: bool,
+    recording: Path | None,
+    window_recording: bool,
+) -> MachineConfig:
+    micro = kernel == MICRO_GUEST
+    return MachineConfig(
+        kernel=micro_guest_path() if micro else Path(kernel),
+        micro_guest=micro,
+        command_line=_micro_command_line(append, smp) if micro else append,
+        initrd=initrd,
+        cpus=smp,
+        memory_bytes=parse_size(memory),
+        accel=accel,
+        objects=tuple(parse_object(text) for text in objects),
+        drives=parse_drives(drives),
+        serial=serial,
+        bql_policy=bql_policy,
+        record=not no_record,
+        recording=recording,
+        window_recording=window_recording,
+    )
+
+
+def _micro_command_line(append: str, smp: int) -> str:
+    """The micro-guest is told what only the VMM knows, unless the user said it."""
+    given = {word.partition("=")[0] for word in append.split()}
+    return append if "smp" in given else f"{append} smp={smp}".strip()
+
+
+def _run(machine: Machine) -> Request:
+    """Run with Ctrl-C and SIGTERM as orderly requests."""
+    loop = machine.main_loop.asyncio
+    for number in (signal.SIGINT, signal.SIGTERM):
+        name = signal.Signals(number).name
+        loop.add_signal_handler(
+            number, machine.requests.file, RequestKind.SHUTDOWN, int(number), f"{name} received"
+        )
+    request = machine.run()
+    if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
+        click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
+    return request
+
+
+def _exit_status(request: Request) -> int:
+    if request.kind is RequestKind.DEBUG_EXIT:
+        return request.code & 0xFF
+    if request.kind is RequestKind.SHUTDOWN:
+        return EXIT_INTERRUPTED if request.code == signal.SIGINT else 0
+    if request.kind is RequestKind.RESET:
+        return 0
+    return EXIT_CRASH
+
+
+def _process_age_ns() -> int:
+    """Nanoseconds since this process was created, to the kernel's clock tick."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started = int(fields[19]) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - started
+
+
+def _report(machine: Machine, request: Request) -> dict[str, object]:
+    line = machine.serial.result_line
+    started = machine.running_since_ns or time.monotonic_ns()
+    since_start = time.monotonic_ns() - started
+    return {
+        "accel": {"name": machine.accel_choice.name, "reason": machine.accel_choice.reason},
+        "host": host_info().as_dict(),
+        "guest": json.loads(line) if line is not None else None,
+        "guest_status": request.code if request.kind is RequestKind.DEBUG_EXIT else None,
+        "ended": {"kind": request.kind.name.lower(), "message": request.message},
+        "recording": str(machine.recorder.path) if machine.recorder is not None else None,
+        "window": machine.window_mark.window(),
+        "start_ms": round((_process_age_ns() - since_start) / 1e6, 1),
+        "cpus": [cpu.exits() for cpu in machine.cpus],
+        "disks": [disk.statistics() for disk in machine.disks],
+    }
+
+
+def _write_json(path: Path, report: dict[str, object]) -> None:
+    text = json.dumps(report, indent=2) + "\n"
+    try:
+        if str(path) == "-":
+            sys.stdout.write(text)
+        else:
+            path.write_text(text)
+    except OSError as error:
+        raise click.ClickException(f"--json {path}: {error.strerror}") from None

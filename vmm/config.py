@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a machine is made of: parsed and checked once, frozen, then acted on."""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vmm.block.options import DriveError, DriveOptions, parse_drive
+from vmm.errors import VmmError
+
+MAX_DRIVES = 8
+MAX_CPUS = 16
+MICRO_GUEST = "micro"
+_SUFFIXES = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+@dataclass(frozen=True)
+class ObjectOptions:
+    """One ``--object``: its type, id and other properties as text."""
+
+    type: str
+    id: str
+    properties: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineConfig:
+    """Everything ``bqlscope run`` can be told about a machine."""
+
+    kernel: Path
+    micro_guest: bool = False
+    command_line: str = ""
+    initrd: Path | None = None
+    cpus: int = 1
+    memory_bytes: int = 128 << 20
+    accel: str = "auto"
+    objects: tuple[ObjectOptions, ...] = ()
+    drives: tuple[DriveOptions, ...] = ()
+    serial: str = "stdio"
+    bql_policy: str = "pthread"
+    record: bool = True
+    recording: Path | None = None
+    window_recording: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.cpus <= MAX_CPUS:
+            raise VmmError(f"--smp {self.cpus}: must be from 1 to {MAX_CPUS}")
+        if len(self.drives) > MAX_DRIVES:
+            raise VmmError(f"at most {MAX_DRIVES} drives fit into the virtio-mmio slots")
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``128M``, ``1G``, ``65536k``; a bare number is MiB, as in QEMU.
+
+    Raises:
+        VmmError: not a size.
+    """
+    match = re.fullmatch(r"(\d{1,12})([kKmMgG]?)", text)
+    if not match or int(match[1]) == 0:
+        raise VmmError(f"--memory {text}: must be a size such as 128M or 2G")
+    return int(match[1]) * _SUFFIXES[match[2].lower()]
+
+
+def parse_object(text: str) -> ObjectOptions:
+    """``iothread,id=io0,poll-max-ns=32768``, as QEMU's -object.
+
+    Raises:
+        VmmError: not of that form.
+    """
+    kind, *pairs = text.split(",")
+    values: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key or key in values:
+            raise VmmError(f"--object {text}: expected TYPE,id=ID[,property=value...]")
+        values[key] = value
+    object_id = values.pop("id", "")
+    if kind != "iothread":
+        raise VmmError(f"--object {text}: unknown type '{kind}' (known: iothread)")
+    if not object_id:
+        raise VmmError(f"--object {text}: needs an id, as in {kind},id=io0")
+    return ObjectOptions(kind, object_id, values)
+
+
+def parse_drives(texts: tuple[str, ...]) -> tuple[DriveOptions, ...]:
+    """All ``--drive`` strings.
+
+    Raises:
+        VmmError: one of them is wrong; the message names it.
+    """
+    drives = []
+    for text in texts:
+        try:
+            drives.append(parse_drive(text))
+        except DriveError as error:
+            raise VmmError(f"--drive {text}: {error}") from None
+    return tuple(drives)

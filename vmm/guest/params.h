@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The guest's command line: `key=value` words separated by blanks; README.md lists the keys. */
+#ifndef GUEST_PARAMS_H
+#define GUEST_PARAMS_H
+
+#include <stdint.h>
+
+enum {
+    GUEST_MAX_CPUS = 16,
+    GUEST_MAX_QUEUES = 16,
+    GUEST_MAX_IODEPTH = 256,
+    GUEST_MAX_REGISTERS = 8,
+    GUEST_MAX_DEVICES = 32,
+    GUEST_ERROR_SIZE = 128,
+};
+
+enum guest_mode { GUEST_MODE_BLK, GUEST_MODE_IDLE, GUEST_MODE_PIO };
+enum guest_rw { GUEST_RW_READ, GUEST_RW_WRITE, GUEST_RW_MIXED, GUEST_RW_VERIFY };
+enum guest_space { GUEST_PIO, GUEST_MMIO };
+
+/* A device register that is read to see how long an access takes. */
+struct guest_register {
+    uint64_t space; /* enum guest_space */
+    uint64_t address;
+    uint64_t size; /* bytes: 1, 2 or 4; MMIO also 8 */
+};
+
+/* All numbers are 64 bits wide so that one table describes how to parse them. */
+struct guest_params {
+    uint64_t mode; /* enum guest_mode */
+    uint64_t rw;   /* enum guest_rw */
+    uint64_t iodepth;
+    uint64_t bs;       /* bytes */
+    uint64_t blocks;   /* of bs bytes, from the start of the disk; 0: all of it */
+    uint64_t queues;
+    uint64_t disk;     /* index among the block devices found */
+    uint64_t random;   /* 0 or 1, as the other switches */
+    uint64_t irq;
+    uint64_t indirect;
+    uint64_t marks;
+    uint64_t ms;
+    uint64_t warmup_ms;
+    uint64_t think_ns;
+    uint64_t reads;    /* mode=pio */
+    uint64_t seed;
+    uint64_t smp;
+    uint64_t tsc_khz;  /* 0: ask the machine */
+
+    uint64_t register_count;
+    struct guest_register registers[GUEST_MAX_REGISTERS];
+
+    /* Places to look for virtio-mmio devices: an explicit list, or else evenly spaced slots. */
+    uint64_t device_count;
+    uint64_t devices[GUEST_MAX_DEVICES];
+    uint64_t slot_base, slot_stride, slot_count;
+};
+
+/*
+ * Defaults, then the words of cmdline in order; a key given twice keeps its last value (except
+ * virtio_mmio.device, which adds up). Returns 0, or -1 with a one-line message in
+ * error[GUEST_ERROR_SIZE]: unknown key, malformed number, out of range, contradiction.
+ */
+int guest_params_parse(struct guest_params *params, const char *cmdline, char *error);
+
+#endif

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The ``iothread`` object: an event loop in a thread of its own, off the BQL."""
+
+from typing import Any
+
+from vmm._native import ffi, lib
+from vmm.errors import VmmError, check_pointer
+from vmm.qom import Property, QomObject
+
+DEFAULT_POLL_MAX_NS = 32768  # QEMU's
+
+
+def _natural(value: Any) -> int:
+    number = int(value)
+    if not 0 <= number < 1 << 63:
+        raise ValueError("expects a number from 0 to 2^63-1")
+    return number
+
+
+class IoThread(QomObject):
+    """An iothread. Set properties, then ``realize``; poll parameters may change while it runs."""
+
+    TYPE = "iothread"
+
+    poll_max_ns = Property(_natural, DEFAULT_POLL_MAX_NS, "longest busy poll in ns", live=True)
+    poll_grow = Property(_natural, 0, "factor by which polling grows (0: 2)", live=True)
+    poll_shrink = Property(_natural, 0, "divisor by which it shrinks (0: to none)", live=True)
+    cpu = Property(int, -1, "host CPU to run on (-1: any)")
+
+    def __init__(self, object_id: str) -> None:
+        if not 0 < len(object_id.encode()) <= 12:
+            raise VmmError(f"iothread id '{object_id}' must be 1 to 12 bytes long")
+        super().__init__(object_id)
+        self._native: Any = None
+
+    def realize(self, recorder: Any) -> None:
+        """Start the thread (``IO <id>``). ``recorder``: native BqlRec or NULL.
+
+        Raises:
+            OSError: the thread or its event loop could not be made.
+        """
+        config = ffi.new("AioConfig *", {"ring": True, "poll_max_ns": self.poll_max_ns})
+        config.poll_grow, config.poll_shrink = self.poll_grow, self.poll_shrink
+        native = lib.iothread_new(self.id.encode(), config, self.cpu, recorder)
+        self._native = check_pointer(ffi, native, f"starting iothread {self.id}")
+        self.realized = True
+
+    @property
+    def context(self) -> Any:
+        """The native AioContext."""
+        return lib.iothread_context(self._native)
+
+    @property
+    def thread_id(self) -> int:
+        """OS thread id."""
+        return int(lib.iothread_tid(self._native))
+
+    def property_changed(self, name: str) -> None:
+        """Apply new poll parameters from the next iteration on."""
+        lib.aio_set_poll_params(self.context, self.poll_max_ns, self.poll_grow, self.poll_shrink)
+
+    def unrealize(self) -> None:
+        """Stop and join the thread; nothing may be attached to it any more."""
+        if self.realized:
+            lib.iothread_free(self._native)
+            self.realized = False

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-blk: one queue at work.
+ *
+ *   kick (eventfd, poll, or a vCPU's QueueNotify)
+ *     -> run: notification off, pop + parse + submit until empty, notification on, look again
+ *     -> backend, submitted as one batch at the end of run
+ *     -> complete: status byte, used ring; one interrupt decision at the end of the batch
+ *
+ * Without ioeventfd the vCPU that kicked pops and parses under the BQL, and a bottom half submits
+ * in the main loop: the main context's ring and timers have one owner thread, which may be
+ * asleep in its wait without the BQL. Submitting from the vCPU would need a lock around the
+ * ring, in the kernel's view a second submitter (no SINGLE_ISSUER, no DEFER_TASKRUN), and a wake-up
+ * of the main loop anyway to reap. Answers that need no backend take the same way, so the used
+ * ring is written by one thread.
+ *
+ * Draining waits in one of three ways:
+ *   - a queue of an iothread: the iothread detaches the handler and posts a semaphore when its
+ *     last request is done. It never needs the BQL, so the caller may hold it (and says so).
+ *   - a queue of the main loop, drained in the main loop's thread: nested aio_poll(), the BQL held,
+ *     as QEMU's AIO_WAIT_WHILE.
+ *   - the same from a vCPU: only the main loop can complete the requests and needs the BQL to,
+ *     so the vCPU waits on a condition, which releases it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "virtio_blk_internal.h"
+
+/* Chains one run takes at most, in ring sizes: a guest that refills as fast as the backend
+ * completes must not keep the context from its other work. */
+#define RUN_RINGS 4u
+
+static bool in_main_loop(const VirtioBlkQueue *queue)
+{
+    return queue->ctx == queue->blk->config.device.main_ctx;
+}
+
+static void release_request(VirtioBlkQueue *queue, VirtioBlkRequest *req)
+{
+    req->next = queue->free;
+    queue->free = req;
+}
+
+static void wake_drain(VirtioBlkQueue *queue)
+{
+    if (!queue->drain_waiting || queue->inflight > 0) {
+        return;
+    }
+    if (in_main_loop(queue)) {
+        bql_cond_broadcast(queue->drained_cond);
+    } else {
+        queue->drain_waiting = false;
+        /* The waiter owns the queue from here on. */
+        sem_post(&queue->drained_sem);
+    }
+}
+
+/* End of a batch of completions: at most one interrupt for all of them. */
+static void batch_completed(void *opaque)
+{
+    VirtioBlkQueue *queue = opaque;
+
+    if (queue->unsignalled) {
+        queue->unsignalled = false;
+        if (virtqueue_should_notify(queue->vq)) {
+            counter_add(&queue->counters.irqs, 1);
+            virtio_irq_signal(queue->blk->dev.config.irq, queue->ctx, VIRTIO_IRQ_QUEUE);
+        }
+    }
+    wake_drain(queue);
+}
+
+static void count_completion(VirtioBlkQueue *queue, const VirtioBlkRequest *req, uint8_t status)
+{
+    QueueCounters *counters = &queue->counters;
+
+    counter_add(&counters->requests, 1);
+    if (status != 0) {
+        counter_add(&counters->errors, 1);
+    } else if (!req->immediate && req->block.op == BLOCK_READ) {
+        counter_add(&counters->read_bytes, req->block.bytes);
+    } else if (!req->immediate && req->block.op == BLOCK_WRITE) {
+        counter_add(&counters->written_bytes, req->block.bytes);
+    }
+}
+
+void virtio_blk_queue_complete(VirtioBlkRequest *req, uint8_t status)
+{
+    VirtioBlkQueue *queue = req->queue;
+    AioContext *ctx = queue->ctx;
+    uint32_t written = 0;
+
+    /* 2.7.8.2: all bytes up to the reported length are written. The status comes last, so a
+     * failed read, whose data is undefined, may only report nothing. */
+    if (req->in_written + UINT64_C(1) == req->elem.in_bytes) {
+        written = (uint32_t)req->elem.in_bytes;
+        if (status != 0 && req->in_written > 0) {
+            written = 0;
+        }
+    } else if (status == 0) {
+        written = req->in_written;
+    }
+    *req->status_byte = status;
+    virtqueue_push(queue->vq, &req->elem, written);
+    count_completion(queue, req, status);
+    release_request(queue, req);
+    queue->inflight--;
+    queue->unsignalled = true;
+    aio_defer_call(ctx, batch_completed, queue);
+}
+
+/* The next parsed request, or NULL: ring empty or malformed. */
+static VirtioBlkRequest *pop_request(VirtioBlkQueue *queue)
+{
+    VirtioBlk *blk = queue->blk;
+    VirtQueue *vq = queue->vq;
+    VirtioBlkRequest *req = queue->free; /* one more than the ring can hold: never NULL */
+    int ret = virtqueue_pop(vq, &req->elem, req->iov, blk->dev.config.queue_size);
+
+    if (ret == 1) {
+        const char *malformed = virtio_blk_request_parse(req);
+
+        if (!malformed) {
+            queue->free = req->next;
+            req->next = NULL;
+            queue->inflight++;
+            return req;
+        }
+        vq->broken = malformed;
+        vq->inuse--;
+    }
+    if (vq->broken) {
+        virtio_device_needs_reset(&blk->dev, queue->ctx, vq->broken);
+    }
+    return NULL;
+}
+
+static void enqueue_pending(VirtioBlkQueue *queue, VirtioBlkRequest *req)
+{
+    *queue->pending_tail = req;
+    queue->pending_tail = &req->next;
+}
+
+static void submit_pending(void *opaque)
+{
+    VirtioBlkQueue *queue = opaque;
+
+    aio_batch_begin(queue->ctx);
+    while (queue->pending) {
+        VirtioBlkRequest *req = queue->pending;
+
+        queue->pending = req->next;
+        if (!queue->pending) {
+            queue->pending_tail = &queue->pending;
+        }
+        virtio_blk_request_execute(req);
+    }
+    aio_batch_end(queue->ctx);
+}
+
+/* True if the ring was left with work in it. */
+static bool take_all(VirtioBlkQueue *queue)
+{
+    unsigned budget = RUN_RINGS * queue->blk->dev.config.queue_size;
+    VirtioBlkRequest *req;
+
+    do {
+        if (!queue->polling) {
+            virtqueue_set_notification(queue->vq, false);
+        }
+        while (budget > 0 && (req = pop_request(queue))) {
+            budget--;
+            if (queue->submit_bh) {
+                enqueue_pending(queue, req);
+            } else {
+                virtio_blk_request_execute(req);
+            }
+        }
+        if (!queue->polling) {
+            virtqueue_set_notification(queue->vq, true);
+        }
+        if (!virtqueue_has_work(queue->vq)) {
+            return false;
+        }
+    } while (budget > 0);
+    return true;
+}
+
+void virtio_blk_queue_run(VirtioBlkQueue *queue)
+{
+    if (!queue->active || virtio_device_is_broken(&queue->blk->dev)) {
+        return;
+    }
+    counter_add(&queue->counters.kicks, 1);
+    if (queue->submit_bh) {
+        /* Bounded by the ring: nothing completes while we hold the BQL. */
+        (void)take_all(queue);
+        if (queue->pending) {
+            aio_bh_schedule(queue->submit_bh);
+        }
+        return;
+    }
+    aio_batch_begin(queue->ctx);
+    bool more = take_all(queue);
+    aio_batch_end(queue->ctx);
+    if (more) {
+        virtio_blk_queue_kick(queue);
+    }
+}
+
+void virtio_blk_queue_kick(VirtioBlkQueue *queue)
+{
+    if (queue->host_notifier >= 0) {
+        /* Fails only when the counter is full: a kick is pending then. */
+        (void)eventfd_write(queue->host_notifier, 1);
+    } else {
+        virtio_blk_queue_run(queue);
+    }
+}
+
+static void host_notifier_read(void *opaque)
+{
+    VirtioBlkQueue *queue = opaque;
+    eventfd_t value;
+
+    if (eventfd_read(queue->host_notifier, &value) == 0) {
+        virtio_blk_queue_run(queue);
+    }
+}
+
+static bool poll_has_work(void *opaque)
+{
+    const VirtioBlkQueue *queue = opaque;
+
+    return queue->active && virtqueue_has_work(queue->vq);
+}
+
+static void poll_ready(void *opaque)
+{
+    virtio_blk_queue_run(opaque);
+}
+
+static void poll_begin(void *opaque)
+{
+    VirtioBlkQueue *queue = opaque;
+
+    queue->polling = true;
+    virtqueue_set_notification(queue->vq, false);
+}
+
+static bool poll_end(void *opaque)
+{
+    VirtioBlkQueue *queue = opaque;
+
+    queue->polling = false;
+    virtqueue_set_notification(queue->vq, true);
+    return poll_has_work(queue);
+}
+
+int virtio_blk_queue_attach(VirtioBlkQueue *queue)
+{
+    static const AioHandlerOps ops = {
+        .io_read = host_notifier_read,
+        .io_poll = poll_has_work,
+        .io_poll_ready = poll_ready,
+        .poll_begin = poll_begin,
+        .poll_end = poll_end,
+    };
+
+    return aio_set_fd_handler(queue->ctx, queue->host_notifier, &ops, queue);
+}
+
+void virtio_blk_queue_detach(VirtioBlkQueue *queue)
+{
+    static const AioHandlerOps none = {0};
+
+    (void)aio_set_fd_handler(queue->ctx, queue->host_notifier, &none, NULL);
+    queue->polling = false;
+}
+
+static void resume_in_iothread(void *opaque)
+{
+    VirtioBlkQueue *queue = opaque;
+
+    queue->active = true;
+    int ret = virtio_blk_queue_attach(queue);
+    if (ret < 0) {
+        queue->active = false;
+        virtio_device_needs_reset(&queue->blk->dev, queue->ctx,
+                                  "the queue's event descriptor cannot be watched");
+    }
+}
+
+static void quiesce_in_iothread(void *opaque)
+{
+    VirtioBlkQueue *queue = opaque;
+
+    virtio_blk_queue_detach(queue);
+    queue->active = false;
+    queue->drain_waiting = true;
+    /* Deferred, so that an interrupt decision of the current batch does not run after the waiter
+     * took the queue over. */
+    aio_defer_call(queue->ctx, batch_completed, queue);
+}
+
+static void run_in_iothread(VirtioBlkQueue *queue, AioFn *fn)
+{
+    Bql *bql = queue->blk->dev.config.bql;
+
+    bql_blocked_begin(bql, BQLREC_BLOCKED_DRAIN);
+    aio_run_in_context(queue->ctx, fn, queue);
+    bql_blocked_end(bql);
+}
+
+void virtio_blk_queue_resume(VirtioBlkQueue *queue)
+{
+    if (in_main_loop(queue)) {
+        queue->active = true;
+    } else {
+        run_in_iothread(queue, resume_in_iothread);
+    }
+    /* What the driver made available meanwhile was kicked in vain. */
+    virtio_blk_queue_kick(queue);
+}
+
+void virtio_blk_queue_quiesce(VirtioBlkQueue *queue)
+{
+    if (in_main_loop(queue)) {
+        queue->active = false;
+    } else {
+        run_in_iothread(queue, quiesce_in_iothread);
+    }
+}
+
+void virtio_blk_queue_wait(VirtioBlkQueue *queue)
+{
+    VirtioBlk *blk = queue->blk;
+    Bql *bql = blk->dev.config.bql;
+
+    if (!in_main_loop(queue)) {
+        bql_blocked_begin(bql, BQLREC_BLOCKED_DRAIN);
+        while (sem_wait(&queue->drained_sem) < 0) {
+            /* interrupted by a signal */
+        }
+        bql_blocked_end(bql);
+        return;
+    }
+    bool main_thread = pthread_equal(pthread_self(), blk->main_thread);
+    while (queue->inflight > 0) {
+        if (main_thread) {
+            bql_blocked_begin(bql, BQLREC_BLOCKED_DRAIN);
+            aio_poll(queue->ctx, true);
+            bql_blocked_end(bql);
+        } else {
+            queue->drain_waiting = true;
+            bql_cond_wait(bql, queue->drained_cond);
+        }
+    }
+    queue->drain_waiting = false;
+    queue->unsignalled = false; /* a batch that encloses us may still be open */
+}
+
+static int alloc_requests(VirtioBlkQueue *queue, unsigned size)
+{
+    unsigned count = size + 1; /* so that the list is not empty with the whole ring in flight */
+
+    queue->requests = calloc(count, sizeof(*queue->requests));
+    queue->iov = calloc((size_t)count * size, sizeof(*queue->iov));
+    if (!queue->requests || !queue->iov) {
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < count; i++) {
+        queue->requests[i].queue = queue;
+        queue->requests[i].iov = &queue->iov[(size_t)i * size];
+        release_request(queue, &queue->requests[i]);
+    }
+    return 0;
+}
+
+int virtio_blk_queue_init(VirtioBlkQueue *queue, VirtioBlk *blk, unsigned index)
+{
+    queue->blk = blk;
+    queue->index = index;
+    queue->vq = &blk->dev.queues[index];
+    queue->ctx = blk->config.ctx[index];
+    queue->host_notifier = -1;
+    queue->pending_tail = &queue->pending;
+    sem_init(&queue->drained_sem, 0, 0);
+    int ret = alloc_requests(queue, blk->dev.config.queue_size);
+    if (ret < 0) {
+        return ret;
+    }
+    queue->drained_cond = bql_cond_new(blk->dev.config.bql);
+    if (!queue->drained_cond) {
+        return -ENOMEM;
+    }
+    if (!blk->config.ioeventfd) {
+        queue->submit_bh = aio_bh_new(queue->ctx, submit_pending, queue);
+        return queue->submit_bh ? 0 : -ENOMEM;
+    }
+    queue->host_notifier = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (queue->host_notifier < 0) {
+        return -errno;
+    }
+    /* The main loop's handlers can only be changed in its thread, and start() comes in a vCPU:
+     * so this one is permanent and `active` is its switch. */
+    return in_main_loop(queue) ? virtio_blk_queue_attach(queue) : 0;
+}
+
+void virtio_blk_queue_destroy(VirtioBlkQueue *queue)
+{
+    if (!queue->blk) {
+        return;
+    }
+    if (queue->host_notifier >= 0) {
+        if (in_main_loop(queue)) {
+            virtio_blk_queue_detach(queue);
+        }
+        close(queue->host_notifier);
+    }
+    if (queue->submit_bh) {
+        aio_bh_delete(queue->submit_bh);
+    }
+    if (queue->drained_cond) {
+        bql_cond_free(queue->drained_cond);
+    }
+    sem_destroy(&queue->drained_sem);
+    free(queue->requests);
+    free(queue->iov);
+}
