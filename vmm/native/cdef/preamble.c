@@ -15,4 +15,5 @@
 #include "vcpu.h"
 #include "vcpu_qtest.h"
 
+#include "python/ops.h"
 #include "python/pyregion.h"
