@@ -3,6 +3,7 @@
 #include <linux/kvm.h>
 
 #include "aio.h"
+#include "bench_recorder.h"
 #include "block.h"
 #include "bql.h"
 #include "debug_exit.h"
@@ -12,6 +13,7 @@
 #include "main_loop.h"
 #include "serial16550.h"
 #include "testing_block.h"
+#include "thread.h"
 #include "vcpu.h"
 #include "vcpu_qtest.h"
 
