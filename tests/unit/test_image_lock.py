@@ -53,7 +53,7 @@ def qemu_img(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def running_qemu(image: Path, more: str = "") -> Iterator[None]:
-    """A QEMU whose guest has the image as its disk; it has its locks when it greets."""
+    """A QEMU whose guest has the image as its disk; it answers once the disk is open."""
     command = ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-S", "-nodefaults"]
     command += ["-display", "none", "-qmp", "stdio", "-drive"]
     command += [f"if=virtio,format=raw,file={image}{more}"]
@@ -61,10 +61,13 @@ def running_qemu(image: Path, more: str = "") -> Iterator[None]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
+            process.stdin.write(b'{"execute":"qmp_capabilities"}\n')
+            process.stdin.flush()
             assert "QMP" in json.loads(process.stdout.readline())
+            assert json.loads(process.stdout.readline()) == {"return": {}}
             yield
         finally:
-            process.communicate(b'{"execute":"qmp_capabilities"}{"execute":"quit"}', timeout=60)
+            process.communicate(b'{"execute":"quit"}\n', timeout=60)
 
 
 def test_a_second_writer_is_refused_with_qemus_words(image: Path, pool: Any) -> None:
@@ -95,13 +98,15 @@ def test_locking_off_asks_nobody_and_stops_nobody(image: Path, pool: Any) -> Non
 
 @qemu
 def test_qemu_refuses_an_image_we_write(image: Path, pool: Any) -> None:
-    command = ("resize", "-f", "raw", str(image), "+1M")
+    resize = ("resize", "-f", "raw", str(image), "+1M")
+    copy = ("convert", "-f", "raw", "-O", "raw", str(image), str(image) + ".copy")
     with open_drive(image, pool):
-        result = qemu_img(*command)
+        result = qemu_img(*resize)
         assert result.returncode != 0
         assert 'Failed to get "write" lock' in result.stderr
-        assert 'Failed to get shared "write" lock' in qemu_img("check", str(image)).stderr
-    assert qemu_img(*command).returncode == 0
+        assert 'Failed to get shared "write" lock' in qemu_img(*copy).stderr
+    assert qemu_img(*resize).returncode == 0
+    assert qemu_img(*copy).returncode == 0
 
 
 @qemu
