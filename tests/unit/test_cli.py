@@ -119,7 +119,8 @@ def test_a_wrong_command_line_ends_with_2(
 
 
 @pytest.mark.parametrize(
-    "target", ["a_module_that_is_not_there:go", "a_verb_for_tests:stop", "profiler.errors:UserError"]
+    "target",
+    ["a_module_that_is_not_there:go", "a_verb_for_tests:stop", "profiler.errors:UserError"],
 )
 def test_a_verb_that_cannot_be_loaded_is_a_user_error(
     verb: ModuleType,
