@@ -4,7 +4,6 @@
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def verb(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module with a command `go` that is installed as the verb `go`; its body is `action`."""
     module = ModuleType("a_verb_for_tests")
 
@@ -33,7 +32,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     module.action = lambda ctx: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(VERBS, "go", Verb("a_verb_for_tests:go", "Test."))
-    yield module
+    return module
 
 
 def raising(error: BaseException) -> object:

@@ -391,7 +391,7 @@ def test_records_that_contradict_the_layout_are_damage(tmp_path: Path) -> None:
     for damage in (role, row_index, row_owner, nobody, event_kind, reason):
         build = example()
         damage(build)
-        with pytest.raises(RecordingError, match="r.bql: damaged: "):
+        with pytest.raises(RecordingError, match=r"r\.bql: damaged: "):
             read(build.write(tmp_path / "r.bql"))
 
 
