@@ -60,8 +60,9 @@ def clock(header: np.void) -> Clock:
     """The clock with its first and its latest calibration. RecordingError if it cannot be used."""
     kind = member(ClockKind, int(header["clock_kind"]), "clock")
     start, sync = (
-        ClockPair(*(int(header[f"{pair}_{unit}"]) for unit in ("ticks", "monotonic_ns",
-                                                              "realtime_ns")))
+        ClockPair(
+            *(int(header[f"{pair}_{unit}"]) for unit in ("ticks", "monotonic_ns", "realtime_ns"))
+        )
         for pair in ("clock_start", "clock")
     )
     ticks, elapsed = sync.ticks - start.ticks, sync.monotonic_ns - start.monotonic_ns
@@ -157,8 +158,9 @@ def events(raw: Raw) -> Events:
     decoded["site"] = detail & np.uint64(0xFFFF)
     decoded["kind"] = (detail >> np.uint64(16)) & np.uint64(3)
     decoded["contended"] = (detail & np.uint64(layout.EVENT_CONTENDED)) != 0
-    decoded["holder_thread"] = np.where(holder_thread == layout.NO_THREAD, UNRECORDED,
-                                        np.maximum(holder_thread, NOBODY))
+    decoded["holder_thread"] = np.where(
+        holder_thread == layout.NO_THREAD, UNRECORDED, np.maximum(holder_thread, NOBODY)
+    )
     decoded["holder_site"] = packed & 0xFFFF
     if len(decoded) and int(decoded["kind"].max()) >= len(Kind):
         raise RecordingError("damaged: an event of a kind that does not exist")

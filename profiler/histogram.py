@@ -33,9 +33,7 @@ Counts = npt.NDArray[np.uint64]
 def _lower_bounds() -> Counts:
     subs = 1 << SUB_BUCKET_BITS
     exact = list(range(subs))
-    scaled = [
-        (subs + sub) << shift for shift in range(64 - SUB_BUCKET_BITS) for sub in range(subs)
-    ]
+    scaled = [(subs + sub) << shift for shift in range(64 - SUB_BUCKET_BITS) for sub in range(subs)]
     return np.array(exact + scaled, dtype=np.uint64)
 
 
@@ -134,9 +132,7 @@ class Histogram:
         if total == 0:
             return [0.0] * len(qs)
         cumulative = np.cumsum(self.counts)
-        return [
-            self._at_rank(max(1, math.ceil(q * total)), cumulative, maximum) for q in qs
-        ]
+        return [self._at_rank(max(1, math.ceil(q * total)), cumulative, maximum) for q in qs]
 
     def _at_rank(self, rank: int, cumulative: Counts, maximum: int | None) -> float:
         bucket = int(np.searchsorted(cumulative, np.uint64(rank), side="left"))

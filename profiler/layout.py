@@ -7,6 +7,7 @@ All values are little endian; durations and instants are ticks of the recording'
 """
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ class FileState(IntEnum):
 
 _CACHE_LINE = 64
 
-Field = tuple[str, np.dtype, int]  # type: ignore[type-arg]  # name, element type, alignment
+Field = tuple[str, np.dtype[Any], int]  # name, element type, alignment
 
 
 def _field(name: str, kind: str, *shape: int, align: int = 0) -> Field:
@@ -103,7 +104,7 @@ def _field(name: str, kind: str, *shape: int, align: int = 0) -> Field:
     return name, np.dtype((base, shape)) if shape else base, max(align, base.alignment)
 
 
-def _struct(*fields: Field) -> np.dtype:  # type: ignore[type-arg]
+def _struct(*fields: Field) -> np.dtype[Any]:
     """A C structure: each field at the next multiple of its alignment, the end padded."""
     names, formats, offsets = [], [], []
     end, widest = 0, 1

@@ -424,10 +424,7 @@ def _counts(losses: Losses) -> tuple[int, ...]:
 
 def _rows_since(later: Snapshot, earlier: Snapshot) -> tuple[Row, ...]:
     before = {row.who: row for row in earlier.rows}
-    return tuple(
-        row.since(before[row.who]) if row.who in before else row
-        for row in later.rows
-    )
+    return tuple(row.since(before[row.who]) if row.who in before else row for row in later.rows)
 
 
 def _blame_since(

@@ -32,7 +32,6 @@ from profiler.model import (
     EventLog,
     Events,
     Integrity,
-    LiveHolder,
     Losses,
     Process,
     Row,
@@ -131,20 +130,21 @@ class Recording:
             rows += _rows(copy)
             blame += decode.blame(index, copy.blame)
             logs[index] = self._events(index, copy, with_events)
-        waiters, holder = self._live(alive)
+        live = self._live(alive)
+        holder = decode.holder(live)
         return Snapshot(
             process=replace(self._process, alive=alive),
             clock=clock,
             enabled=bool(header["enabled"]),
             closed=int(header["state"]) == FileState.CLOSED,
             start=clock.start.ticks,
-            taken=_taken(clock, threads, logs, holder, alive),
+            taken=_taken(clock, threads, logs, int(live["since"]), alive),
             threads=tuple(threads),
             sites=self._sites(_bounded(header, "sites", self._geometry.sites.capacity)),
             rows=tuple(rows),
             blame=tuple(blame),
             events=logs,
-            waiters=waiters,
+            waiters=int(live["waiters"]),
             holder=holder,
             losses=Losses(
                 sites=int(header["sites_lost"]),
@@ -156,9 +156,7 @@ class Recording:
         )
 
     def _is_alive(self) -> bool:
-        return self._mapped and (
-            process_start_time(self._process.pid) == self._process.start_time
-        )
+        return self._mapped and (process_start_time(self._process.pid) == self._process.start_time)
 
     def _header(self, alive: bool) -> np.void:
         """The header, its clock pair in one piece. Partner: bqlrec_clock_sync()."""
@@ -177,8 +175,8 @@ class Recording:
             decode.site(index, entry) for index, entry in enumerate(raw) if entry["ready"] == 1
         )
 
-    def _live(self, alive: bool) -> tuple[int, LiveHolder | None]:
-        """Waiters and holder. Retries while the holder changes; then the latest state counts."""
+    def _live(self, alive: bool) -> np.void:
+        """The live line. Retries while the holder changes; then the latest state counts."""
         live = self._file.record(self._geometry.live, layout.LIVE)
         for _ in attempts(alive):
             again = self._file.record(self._geometry.live, layout.LIVE)
@@ -186,7 +184,7 @@ class Recording:
             live = again
             if settled:
                 break
-        return int(live["waiters"]), decode.holder(live)
+        return live
 
     def _events(self, index: int, copy: ThreadCopy, wanted: bool) -> EventLog:
         """The ring up to the count of the copy, without what was overwritten meanwhile."""
@@ -199,9 +197,7 @@ class Recording:
     def _ring(self, index: int, head: int) -> Events:
         part = self._geometry.events
         block = self._geometry.threads.at(index)
-        raw = self._file.records(
-            block + part.offset, part, min(head, part.capacity), layout.EVENT
-        )
+        raw = self._file.records(block + part.offset, part, min(head, part.capacity), layout.EVENT)
         latest = max(head, self._file.u64(block + _EVENTS_HEAD))
         first = min(head, max(0, latest - part.capacity + 1))
         slots = np.arange(first, head, dtype=np.uint64) % np.uint64(part.capacity)
@@ -260,16 +256,17 @@ def _taken(
     clock: Clock,
     threads: Sequence[ThreadInfo],
     logs: dict[int, EventLog],
-    holder: LiveHolder | None,
+    since: int,
     alive: bool,
 ) -> int:
     """The instant of the copy: now, or the last one that a record nobody writes any more knows."""
-    known = [clock.sync.ticks]
+    known = [clock.sync.ticks, since]
     known += [thread.last_exit for thread in threads]
-    known += [int((log.records["acquired"] + log.records["hold"]).max())
-              for log in logs.values() if len(log.records)]
-    if holder:
-        known.append(holder.since)
+    known += [
+        int((log.records["acquired"] + log.records["hold"]).max())
+        for log in logs.values()
+        if len(log.records)
+    ]
     if alive:
         known.append(clock.ticks_at(time.monotonic_ns()))
     return max(known)

@@ -34,7 +34,6 @@ SPINS = 16
 PAUSE_SECONDS = 50e-6
 
 
-
 def attempts(alive: bool) -> Iterator[int]:
     """Numbers of the attempts to read what a sequence counter guards, at a slowing pace.
 
@@ -73,9 +72,7 @@ def copy_thread(file: RecordingFile, geometry: Geometry, index: int, alive: bool
     return _copy(file, geometry, index, Integrity.MOVING)
 
 
-def _copy(
-    file: RecordingFile, geometry: Geometry, index: int, integrity: Integrity
-) -> ThreadCopy:
+def _copy(file: RecordingFile, geometry: Geometry, index: int, integrity: Integrity) -> ThreadCopy:
     at = geometry.threads.at(index)
     head = file.record(at, layout.THREAD)
     rows, exact = [], []
@@ -95,9 +92,7 @@ def _copy(
     return ThreadCopy(head, rows, exact, blame, integrity)
 
 
-def _row_numbers(
-    file: RecordingFile, geometry: Geometry, index: int, head: np.void
-) -> list[int]:
+def _row_numbers(file: RecordingFile, geometry: Geometry, index: int, head: np.void) -> list[int]:
     """Rows that the thread's map names, and its fixed row of site 0."""
     mapped = np.unique(head["row_of_site"])
     numbers = {int(n) - 1 for n in mapped if n}

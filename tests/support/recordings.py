@@ -182,31 +182,23 @@ class RecordingBuilder:
             row["blocked_count"][0][reason] += 1
         first = layout.who(*blame[0][:2]) if blame else 0
         if waited:
-            self._wait(row, thread, site, wait, request, blame, handoff, unknown)
+            row["handoff"] += handoff
+            row["unknown"] += unknown
+            self._wait(row, wait, request, blame)
+            for holder_thread, holder_site, ticks in blame:
+                self._blame(thread, site, layout.who(holder_thread, holder_site), ticks)
         self._event(thread, acquired, wait, hold, site | kind << 16 | waited << 18 | first << 32)
 
     def _wait(
-        self,
-        row: Any,
-        thread: int,
-        site: int,
-        wait: int,
-        request: int,
-        blame: Sequence[tuple[int, int, int]],
-        handoff: int,
-        unknown: int,
+        self, row: Any, wait: int, request: int, blame: Sequence[tuple[int, int, int]]
     ) -> None:
         row["contended"] += 1
         row["wait_total"] += wait
         row["wait_hist"][0][self._bucket(wait)] += 1
-        row["handoff"] += handoff
-        row["unknown"] += unknown
         if wait > row["max_wait"][0]:
             row["max_wait"], row["max_wait_at"] = wait, request
             largest = max(blame, key=lambda part: part[2], default=None)
             row["max_wait_who"] = layout.who(*largest[:2]) if largest else 0
-        for holder_thread, holder_site, ticks in blame:
-            self._blame(thread, site, layout.who(holder_thread, holder_site), ticks)
 
     def _blame(self, thread: int, site: int, holder: int, ticks: int) -> None:
         for i in range(len(self.blame[thread])):

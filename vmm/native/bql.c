@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The big lock: rules in bql.h, policies in bql_policy.h, timing in the recorder.
+ *
+ * The path of an uncontended lock and unlock is what every guest device access pays, so it is
+ * short: who holds the lock is one word compared with the address of a thread's own variable,
+ * recording on or off is one load, the default policy is a direct call.
+ *
+ * Condition waits do not use pthread conditions: these re-take the mutex inside the C library,
+ * where nobody can time it. A futex word that counts signals does the same with the re-taking in
+ * our hands.
+ */
+#include "bql.h"
+
+#include <errno.h>
+#include <execinfo.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "bql_policy.h"
+#include "bqlrec_sites.h"
+#include "bqlrec_steps.h"
+#include "futex.h"
+#include "lockrank.h"
+
+struct Bql {
+    BqlRec *rec;             /* may be NULL */
+    const BqlPolicyOps *ops; /* NULL: pthread */
+    BqlRecSites *sites;      /* of a lock without recorder, to name its call sites */
+    BqlRecSite *site_table;  /* never NULL */
+    _Atomic uint32_t sites_used, sites_lost;
+    uint32_t site_serial;
+
+    _Alignas(64) pthread_mutex_t mutex;
+    /* Address of the holder's bqlrec_tls, NULL = free. Written by the holder. Relaxed: a thread
+     * compares it with its own address only, which nobody else stores. */
+    _Atomic(const void *) owner;
+    uint32_t owner_site; /* where it was taken; read by the owner only */
+
+    _Alignas(64) BqlPolicyState state;
+};
+
+struct BqlCond {
+    Bql *bql;
+    _Atomic uint32_t signals; /* futex word */
+    _Atomic uint32_t waiters; /* written under the BQL */
+};
+
+static inline const void *self_address(void)
+{
+    return &bqlrec_tls;
+}
+
+static void print_site(const Bql *bql, const char *what, uint32_t id)
+{
+    const BqlRecSite *site = &bql->site_table[id < BQLREC_SITES ? id : 0];
+
+    fprintf(stderr, "  %s at %s:%u %s%s%s\n", what, site->file, site->line, site->func,
+            site->region[0] != '\0' ? " for " : "", site->region);
+}
+
+static __attribute__((noreturn, noinline, cold)) void die_recursive(const Bql *bql, uint32_t site)
+{
+    fprintf(stderr, "BQL locked twice by one thread\n");
+    print_site(bql, "held since the lock", bql->owner_site);
+    print_site(bql, "locked again", site);
+    abort();
+}
+
+static __attribute__((noreturn, noinline, cold)) void die_unheld(const Bql *bql, void *caller)
+{
+    const BqlRecLive *live = bql->rec != NULL ? bql->rec->live : NULL;
+    uint32_t holder = live != NULL ? bqlrec_get(live->holder) : 0;
+
+    fprintf(stderr, "BQL unlocked by a thread that does not hold it\n");
+    if (holder != 0) {
+        print_site(bql, "held by another thread, locked", BQLREC_WHO_SITE(holder));
+    } else {
+        print_site(bql, "last locked", bql->owner_site);
+    }
+    fprintf(stderr, "  unlocked at ");
+    fflush(stderr);
+    backtrace_symbols_fd(&caller, 1, STDERR_FILENO);
+    abort();
+}
+
+static void free_bql(Bql *bql)
+{
+    if (bql->rec == NULL) {
+        bqlrec_sites_free(bql->sites);
+        free(bql->site_table);
+    }
+    free(bql);
+}
+
+static const BqlPolicyOps *find_policy(const char *name, bool *known)
+{
+    static const BqlPolicyOps *const fair[] = {&bql_policy_ticket, &bql_policy_mcs};
+
+    *known = name == NULL || strcmp(name, "pthread") == 0;
+    for (size_t i = 0; !*known && i < sizeof(fair) / sizeof(fair[0]); i++) {
+        if (strcmp(name, fair[i]->name) == 0) {
+            *known = true;
+            return fair[i];
+        }
+    }
+    return NULL;
+}
+
+/* 0 or an errno. */
+static int set_up_sites(Bql *bql)
+{
+    if (bql->rec != NULL) {
+        bql->site_table = bql->rec->site_table;
+        bql->site_serial = bql->rec->serial;
+        return bqlrec_claim(bql->rec) ? 0 : EBUSY;
+    }
+    bql->site_serial = bqlrec_unique_serial();
+    bql->site_table = calloc(BQLREC_SITES, sizeof(BqlRecSite));
+    if (bql->site_table != NULL) {
+        bql->sites = bqlrec_sites_new(bql->site_table, &bql->sites_used, &bql->sites_lost);
+    }
+    return bql->sites != NULL ? 0 : ENOMEM;
+}
+
+Bql *bql_new(const char *policy, BqlRec *rec)
+{
+    bool known;
+    const BqlPolicyOps *ops = find_policy(policy, &known);
+    Bql *bql;
+    int error;
+
+    if (!known) {
+        errno = EINVAL;
+        return NULL;
+    }
+    bql = aligned_alloc(_Alignof(Bql), sizeof(*bql));
+    if (bql == NULL) {
+        return NULL;
+    }
+    memset(bql, 0, sizeof(*bql));
+    bql->rec = rec;
+    bql->ops = ops;
+    error = set_up_sites(bql);
+    if (error != 0) {
+        free_bql(bql);
+        errno = error;
+        return NULL;
+    }
+    pthread_mutex_init(&bql->mutex, NULL);
+    return bql;
+}
+
+void bql_free(Bql *bql)
+{
+    if (bql == NULL) {
+        return;
+    }
+    pthread_mutex_destroy(&bql->mutex);
+    if (bql->rec != NULL) {
+        bqlrec_unclaim(bql->rec);
+    }
+    free_bql(bql);
+}
+
+BqlRec *bql_recorder(Bql *bql)
+{
+    return bql->rec;
+}
+
+uint32_t bql_site(Bql *bql, const char *file, int line, const char *func, const char *region)
+{
+    return bql->rec != NULL
+               ? bqlrec_site(bql->rec, file, (uint32_t)line, func, region)
+               : bqlrec_sites_intern(bql->sites, file, (uint32_t)line, func, region);
+}
+
+uint32_t bql_site_resolve(Bql *bql, BqlSiteDef *def)
+{
+    /* Relaxed: the value is complete in itself; whoever misses it interns the same id again. */
+    uint64_t cached = atomic_load_explicit(&def->cached, memory_order_relaxed);
+    uint32_t site;
+
+    if (__builtin_expect(cached >> 32 == bql->site_serial, true)) {
+        return (uint32_t)cached;
+    }
+    site = bql_site(bql, def->file, def->line, def->func, NULL);
+    atomic_store_explicit(&def->cached, (uint64_t)bql->site_serial << 32 | site,
+                          memory_order_relaxed);
+    return site;
+}
+
+static inline void raw_lock(Bql *bql)
+{
+    if (__builtin_expect(bql->ops == NULL, true)) {
+        pthread_mutex_lock(&bql->mutex);
+    } else {
+        bql->ops->lock(&bql->state);
+    }
+}
+
+static inline bool raw_trylock(Bql *bql)
+{
+    if (__builtin_expect(bql->ops == NULL, true)) {
+        return pthread_mutex_trylock(&bql->mutex) == 0;
+    }
+    return bql->ops->trylock(&bql->state);
+}
+
+static inline void raw_unlock(Bql *bql)
+{
+    if (__builtin_expect(bql->ops == NULL, true)) {
+        pthread_mutex_unlock(&bql->mutex);
+    } else {
+        bql->ops->unlock(&bql->state);
+    }
+}
+
+static inline void set_owner(Bql *bql, const void *me, uint32_t site)
+{
+    atomic_store_explicit(&bql->owner, me, memory_order_relaxed);
+    bql->owner_site = site;
+#ifdef BQL_DEBUG
+    lockrank_taken(bql, LOCK_RANK_BQL, "BQL");
+#endif
+}
+
+static inline void check_order(Bql *bql, const void *me, uint32_t site)
+{
+    if (__builtin_expect(atomic_load_explicit(&bql->owner, memory_order_relaxed) == me, false)) {
+        die_recursive(bql, site);
+    }
+#ifdef BQL_DEBUG
+    lockrank_check(bql, LOCK_RANK_BQL, "BQL");
+#endif
+}
+
+/* The thread's recording state, or NULL when this operation is not recorded. */
+static inline BqlRecSelf *recording_self(Bql *bql)
+{
+    if (bql->rec == NULL || !bqlrec_recording(bql->rec)) {
+        return NULL;
+    }
+    return bqlrec_self(bql->rec);
+}
+
+static __attribute__((noinline)) void lock_contended(Bql *bql, BqlRecSelf *self, uint32_t site,
+                                                     unsigned kind)
+{
+    bqlrec_wait_begin(bql->rec, self);
+    raw_lock(bql);
+    bqlrec_wait_end(bql->rec, self, site, kind);
+}
+
+static inline void lock_as(Bql *bql, uint32_t site, unsigned kind)
+{
+    const void *me = self_address();
+    BqlRecSelf *self;
+
+    check_order(bql, me, site);
+    self = recording_self(bql);
+    if (self == NULL) {
+        raw_lock(bql);
+    } else if (__builtin_expect(raw_trylock(bql), true)) {
+        bqlrec_acquired(bql->rec, self, site, kind);
+    } else {
+        lock_contended(bql, self, site, kind);
+    }
+    set_owner(bql, me, site);
+}
+
+static inline void unlock(Bql *bql)
+{
+    BqlRecSelf *self = NULL;
+
+#ifdef BQL_DEBUG
+    lockrank_released(bql);
+#endif
+    atomic_store_explicit(&bql->owner, NULL, memory_order_relaxed);
+    if (bql->rec == NULL) {
+        raw_unlock(bql);
+        return;
+    }
+    self = bqlrec_release_prepare(bql->rec);
+    raw_unlock(bql);
+    bqlrec_release_finish(bql->rec, self);
+}
+
+void bql_lock_site(Bql *bql, uint32_t site)
+{
+    lock_as(bql, site, BQLREC_KIND_LOCK);
+}
+
+bool bql_trylock_site(Bql *bql, uint32_t site)
+{
+    const void *me = self_address();
+    BqlRecSelf *self;
+
+    if (atomic_load_explicit(&bql->owner, memory_order_relaxed) == me) {
+        die_recursive(bql, site);
+    }
+    self = recording_self(bql);
+    if (!raw_trylock(bql)) {
+        if (self != NULL) {
+            bqlrec_trylock_failed(bql->rec, self, site);
+        }
+        return false;
+    }
+    if (self != NULL) {
+        bqlrec_acquired(bql->rec, self, site, BQLREC_KIND_TRYLOCK);
+    }
+    set_owner(bql, me, site);
+    return true;
+}
+
+void bql_unlock(Bql *bql)
+{
+    if (__builtin_expect(!bql_locked(bql), false)) {
+        die_unheld(bql, __builtin_return_address(0));
+    }
+    unlock(bql);
+}
+
+bool bql_locked(Bql *bql)
+{
+    return atomic_load_explicit(&bql->owner, memory_order_relaxed) == self_address();
+}
+
+void bql_assert_held_at(Bql *bql, const char *file, int line)
+{
+    if (!bql_locked(bql)) {
+        fprintf(stderr, "%s:%d: the BQL must be held here\n", file, line);
+        abort();
+    }
+}
+
+BqlCond *bql_cond_new(Bql *bql)
+{
+    BqlCond *cond = calloc(1, sizeof(*cond));
+
+    if (cond != NULL) {
+        cond->bql = bql;
+    }
+    return cond;
+}
+
+void bql_cond_free(BqlCond *cond)
+{
+    free(cond);
+}
+
+static struct timespec deadline_after(int64_t timeout_ns)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    ts.tv_sec += timeout_ns / 1000000000;
+    ts.tv_nsec += timeout_ns % 1000000000;
+    if (ts.tv_nsec >= 1000000000) {
+        ts.tv_sec++;
+        ts.tv_nsec -= 1000000000;
+    }
+    return ts;
+}
+
+bool bql_cond_wait_site(BqlCond *cond, uint32_t site, int64_t timeout_ns)
+{
+    Bql *bql = cond->bql;
+    struct timespec deadline;
+    uint32_t signals;
+    bool woken = true;
+
+    if (!bql_locked(bql)) {
+        die_unheld(bql, __builtin_return_address(0));
+    }
+    /* Under the BQL: who changes the predicate after this sees the waiter, and a signal after this
+     * changes the word. */
+    signals = atomic_load_explicit(&cond->signals, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cond->waiters, 1, memory_order_relaxed);
+    if (timeout_ns >= 0) {
+        deadline = deadline_after(timeout_ns);
+    }
+    unlock(bql);
+    if (timeout_ns >= 0) {
+        woken = futex_wait_until(&cond->signals, signals, &deadline);
+    } else {
+        futex_wait(&cond->signals, signals);
+    }
+    lock_as(bql, site, BQLREC_KIND_COND);
+    atomic_fetch_sub_explicit(&cond->waiters, 1, memory_order_relaxed);
+    return woken;
+}
+
+static void wake(BqlCond *cond, int count)
+{
+    if (atomic_load_explicit(&cond->waiters, memory_order_relaxed) == 0) {
+        return;
+    }
+    /* Release: the predicate, changed under the BQL, was changed before. */
+    atomic_fetch_add_explicit(&cond->signals, 1, memory_order_release);
+    futex_wake(&cond->signals, count);
+}
+
+void bql_cond_signal(BqlCond *cond)
+{
+    /* Without the BQL a new waiter may queue between the count and the wake-up and take it from
+     * the one it was for. */
+    wake(cond, bql_locked(cond->bql) ? 1 : INT_MAX);
+}
+
+void bql_cond_broadcast(BqlCond *cond)
+{
+    wake(cond, INT_MAX);
+}
+
+void bql_blocked_begin(Bql *bql, int reason)
+{
+    if (bql->rec != NULL) {
+        bqlrec_blocked_begin(bql->rec, reason);
+    }
+}
+
+void bql_blocked_end(Bql *bql)
+{
+    if (bql->rec != NULL) {
+        bqlrec_blocked_end(bql->rec);
+    }
+}
+
+void bql_gil_waited(Bql *bql, uint64_t ticks)
+{
+    if (bql->rec != NULL) {
+        bqlrec_gil_waited(bql->rec, ticks);
+    }
+}
