@@ -2,6 +2,7 @@
 """Placements, order of trials and the child's command line."""
 
 from collections import Counter
+import math
 from pathlib import Path
 
 import pytest
@@ -117,11 +118,14 @@ def test_a_comma_in_the_path_is_doubled_and_a_readonly_image_stays_so() -> None:
         {"block_size": 2 << 20},
         {"rw": "erase"},
         {"duration": 0.0},
+        {"duration": math.inf},
+        {"duration": math.nan},
+        {"warmup": math.inf},
         {"warmup": -1.0},
         {"poll_max_ns": -1},
     ],
 )
-def test_a_workload_out_of_range_is_refused(field: dict[str, int]) -> None:
+def test_a_workload_out_of_range_is_refused(field: dict[str, float]) -> None:
     with pytest.raises(PlanError, match="--"):
         Workload(**field)  # type: ignore[arg-type]
 
