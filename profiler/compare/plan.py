@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a comparison runs: placements, workload, drive, and the order of the trials."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,10 @@ class Workload:
             ),
             (0.001 <= self.duration <= MAX_SECONDS, "--duration must be 0.001 to 86400 seconds"),
             (0 <= self.warmup <= MAX_SECONDS, "--warmup must be 0 to 86400 seconds"),
+            (
+                re.fullmatch(r"[1-9][0-9]{0,11}[kKmMgG]?", self.memory, re.ASCII) is not None,
+                "--memory must be a size such as 128M or 2G",
+            ),
             (self.poll_max_ns >= 0, "--poll-max-ns must not be negative"),
         )
         for holds, message in checks:

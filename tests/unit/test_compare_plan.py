@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Placements, order of trials and the child's command line."""
 
-from collections import Counter
 import math
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,11 +124,13 @@ def test_a_comma_in_the_path_is_doubled_and_a_readonly_image_stays_so() -> None:
         {"warmup": math.inf},
         {"warmup": -1.0},
         {"poll_max_ns": -1},
+        {"memory": "lots"},
+        {"memory": "0M"},
     ],
 )
-def test_a_workload_out_of_range_is_refused(field: dict[str, float]) -> None:
+def test_a_workload_out_of_range_is_refused(field: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match="--"):
-        Workload(**field)  # type: ignore[arg-type]
+        Workload(**field)
 
 
 def test_a_plan_needs_two_different_placements_and_a_queue_for_each_iothread() -> None:
