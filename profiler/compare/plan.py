@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a comparison runs: placements, workload, drive, and the order of the trials."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ VQ_MAPPING_IOTHREADS = 2
 MAX_VCPUS = 16
 MAX_IODEPTH = 256
 MAX_BLOCK_SIZE = 1 << 20
+MAX_SECONDS = 86_400
 
 
 class PlanError(ValueError):
@@ -79,8 +81,12 @@ class Workload:
                 512 <= self.block_size <= MAX_BLOCK_SIZE and self.block_size % 512 == 0,
                 "--block-size must be a multiple of 512 bytes, at most 1M",
             ),
-            (self.duration >= 0.001, "--duration must be at least 0.001 seconds"),
-            (self.warmup >= 0, "--warmup must not be negative"),
+            (0.001 <= self.duration <= MAX_SECONDS, "--duration must be 0.001 to 86400 seconds"),
+            (0 <= self.warmup <= MAX_SECONDS, "--warmup must be 0 to 86400 seconds"),
+            (
+                re.fullmatch(r"[1-9][0-9]{0,11}[kKmMgG]?", self.memory, re.ASCII) is not None,
+                "--memory must be a size such as 128M or 2G",
+            ),
             (self.poll_max_ns >= 0, "--poll-max-ns must not be negative"),
         )
         for holds, message in checks:

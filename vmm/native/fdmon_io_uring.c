@@ -6,8 +6,8 @@
  * that waits and submits block I/O, asking costs no call of its own. A multishot poll was rejected:
  * it reports edges.
  *
- * Requests are only queued here and go out in wait, because the ring belongs to the thread that
- * waits and handlers may be added by the thread that sets it up.
+ * Requests are only queued here and go out in wait, because the kernel cancels the requests of a
+ * thread that ends, and handlers may be added by a thread that only sets the context up.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -115,6 +115,9 @@ static void fdmon_io_uring_wait(AioContext *ctx, int64_t timeout_ns)
 
     arm_notifier(ctx);
     arm_handlers(ctx);
+    if (!ctx->notify_armed || !TAILQ_EMPTY(&ctx->arm)) {
+        timeout_ns = 0; /* the kernel took no more requests: never sleep deaf */
+    }
     if (io_uring_sq_ready(&ctx->ring) > 0) {
         aio_count(&ctx->stats.submits, 1);
     } else if (timeout_ns == 0) {

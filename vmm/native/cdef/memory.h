@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: memory. Mirrors the header of the same name; see there for the contract. */
 #define GUEST_MEMORY_MAX_REGIONS ...
+typedef struct GuestRamRegion {
+    uint64_t gpa;
+    uint64_t size;
+    uint8_t *host;
+} GuestRamRegion;
 typedef struct GuestMemory {
     unsigned count;
-    ...;
+    GuestRamRegion regions[...];
 } GuestMemory;
 GuestMemory *guest_memory_new(void);
 void guest_memory_free(GuestMemory *mem);

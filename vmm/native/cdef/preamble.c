@@ -10,6 +10,7 @@
 #include "bql.h"
 #include "debug_exit.h"
 #include "guest_host.h"
+#include "iothread.h"
 #include "kvm_ioctl.h"
 #include "kvm_state.h"
 #include "main_loop.h"
@@ -24,5 +25,7 @@
 #include "virtio_blk.h"
 #include "virtio_mmio.h"
 #include "virtqueue.h"
+#include "worker_pool.h"
 
+#include "python/ops.h"
 #include "python/pyregion.h"
