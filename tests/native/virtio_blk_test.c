@@ -378,50 +378,6 @@ static void test_a_drained_disk_takes_nothing(void)
     puts("a drained disk takes nothing");
 }
 
-static void test_a_queue_moves_between_contexts_while_it_runs(void)
-{
-    TestingRig *rig =
-        rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, 1, block_open_null(DISK_BYTES, 0));
-    AioContext *homes[] = {rig->main_ctx, iothread_context(rig->iothreads[0]),
-                           iothread_context(rig->iothreads[1])};
-    uint64_t cookie;
-    uint32_t len;
-
-    start(rig, ALL);
-    CHECK(virtio_blk_set_context(rig->blk, 0, homes[0]) == -EINVAL); /* not drained */
-    for (unsigned i = 0; i < 60; i++) {
-        CHECK(add_read(rig, 0, 0) >= 0);
-        testing_driver_publish(rig->driver, 0);
-        virtio_blk_drain_begin(rig->blk);
-        CHECK(virtio_blk_set_context(rig->blk, 0, homes[i % 3]) == 0);
-        virtio_blk_drain_end(rig->blk);
-        testing_rig_wait(rig, 0, &cookie, &len);
-    }
-    testing_rig_free(rig);
-    puts("a queue moves between contexts while it runs");
-}
-
-static void test_the_write_cache_follows_driver_and_features(void)
-{
-    const unsigned wce = VIRTIO_MMIO_CONFIG + 32;
-    TestingRig *rig =
-        rig_new(TESTING_MAINLOOP, VIRTIO_IRQ_IRQFD, 1, block_open_null(DISK_BYTES, 0));
-    uint64_t no_flush = UINT64_C(1) << VIRTIO_BLK_F_FLUSH | UINT64_C(1) << VIRTIO_BLK_F_CONFIG_WCE;
-
-    start(rig, ALL);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 1);
-    testing_driver_write(rig->driver, wce, 0, 1);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 0);
-    testing_driver_reset(rig->driver);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 1);
-    start(rig, ~no_flush);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 0);
-    testing_driver_write(rig->driver, wce, 1, 1); /* without the feature */
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 0);
-    testing_rig_free(rig);
-    puts("the write cache follows driver and features");
-}
-
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -434,7 +390,5 @@ int main(void)
     test_four_queues_on_two_iothreads_lose_nothing();
     test_a_malformed_request_asks_for_a_reset();
     test_a_drained_disk_takes_nothing();
-    test_a_queue_moves_between_contexts_while_it_runs();
-    test_the_write_cache_follows_driver_and_features();
     return 0;
 }
