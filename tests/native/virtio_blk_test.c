@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -158,6 +158,10 @@ static void test_bad_requests_get_an_error_and_do_nothing(void)
     VirtioBlkStats stats;
     virtio_blk_stats(rig->blk, 0, &stats);
     CHECK(stats.requests == 10 && stats.errors == 8);
+    BlockStats asked;
+    block_stats(rig->backend, &asked);
+    CHECK(asked.ops[BLOCK_READ] == 0 && asked.ops[BLOCK_WRITE] == 0);
+    CHECK(asked.ops[BLOCK_DISCARD] == 0 && asked.ops[BLOCK_WRITE_ZEROES] == 1);
     testing_rig_free(rig);
 
     rig = rig_new(TESTING_MAINLOOP, VIRTIO_IRQ_IRQFD, 1, disk_new(pool, true));

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-blk with a guest in a thread of its own: the races that one thread cannot show. */
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -244,6 +244,53 @@ static void test_the_backend_is_asked_exactly_what_the_driver_wants(void)
     puts("the backend is asked exactly what the driver wants");
 }
 
+/* A backend that completes at once, and a guest that has the next request ready by then. */
+typedef struct Refiller {
+    SpyBackend spy;
+    TestingRig *rig;
+    unsigned left;
+} Refiller;
+
+static void refill_submit(BlockBackend *backend, BlockRequest *req)
+{
+    Refiller *refiller = (Refiller *)backend;
+    uint64_t cookie;
+    uint32_t len;
+
+    block_complete(backend, req, 0);
+    CHECK(testing_driver_take(refiller->rig->driver, 0, &cookie, &len));
+    if (refiller->left > 0) {
+        refiller->left--;
+        add_read(refiller->rig, 0, 0);
+        testing_driver_publish(refiller->rig->driver, 0);
+    }
+}
+
+static void test_one_run_of_a_queue_is_bounded(void)
+{
+    static const BlockOps ops = {.name = "refill", .submit = refill_submit, .close = spy_close};
+    Refiller *refiller = calloc(1, sizeof(*refiller));
+    VirtioBlkStats stats = {0};
+
+    CHECK(refiller);
+    refiller->spy.base.ops = &ops;
+    refiller->spy.base.limits =
+        (BlockLimits){.size = DISK_BYTES, .logical_block = 512, .max_iov = 1024};
+    refiller->left = 1000;
+    TestingRig *rig = rig_new(TESTING_MAINLOOP, VIRTIO_IRQ_IRQFD, &refiller->spy.base);
+    refiller->rig = rig;
+    CHECK(testing_driver_start(rig->driver, UINT64_MAX) == 0xf);
+    add_read(rig, 0, 0);
+    testing_driver_publish(rig->driver, 0);
+    for (uint64_t before = 0; stats.requests < 1001; before = stats.requests) {
+        aio_poll(rig->main_ctx, true);
+        virtio_blk_stats(rig->blk, 0, &stats);
+        CHECK(stats.requests <= before + 4 * 32);
+    }
+    testing_rig_free(rig);
+    puts("one run of a queue is bounded");
+}
+
 static void test_a_queue_moves_between_contexts_while_it_runs(void)
 {
     TestingRig *rig =
@@ -294,6 +341,7 @@ int main(void)
     test_a_vcpu_thread_starts_uses_and_resets_the_disk();
     test_a_greedy_guest_cannot_hold_up_a_drain();
     test_the_backend_is_asked_exactly_what_the_driver_wants();
+    test_one_run_of_a_queue_is_bounded();
     test_a_queue_moves_between_contexts_while_it_runs();
     test_the_write_cache_follows_driver_and_features();
     return 0;

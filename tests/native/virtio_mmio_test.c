@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -211,6 +212,47 @@ static void test_the_ops_table_reaches_the_registers(void)
     puts("the ops table reaches the registers");
 }
 
+static void count_raise(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+static void test_an_interrupt_takes_the_way_it_was_told(void)
+{
+    AioConfig plain = {0};
+    AioContext *main_ctx = aio_context_new(&plain), *other = aio_context_new(&plain);
+    unsigned raised = 0;
+    VirtioIrqConfig config = {.mode = VIRTIO_IRQ_MAINLOOP, .main_ctx = main_ctx};
+
+    CHECK(!virtio_irq_new(&config) && errno == EINVAL); /* nothing to raise with */
+    config.raise = count_raise;
+    config.opaque = &raised;
+    VirtioIrq *irq = virtio_irq_new(&config);
+    virtio_irq_signal(irq, main_ctx, VIRTIO_IRQ_QUEUE);
+    CHECK(raised == 1); /* holds the BQL: at once */
+    virtio_irq_signal(irq, other, VIRTIO_IRQ_CONFIG);
+    virtio_irq_signal(irq, other, VIRTIO_IRQ_QUEUE);
+    CHECK(raised == 1); /* an iothread's waits for the main loop */
+    CHECK(virtio_irq_status(irq) == (VIRTIO_IRQ_QUEUE | VIRTIO_IRQ_CONFIG));
+    while (raised < 2) {
+        aio_poll(main_ctx, true);
+    }
+    CHECK(!aio_poll(main_ctx, false) && raised == 2); /* two signals, one raise */
+    virtio_irq_ack(irq, VIRTIO_IRQ_QUEUE);
+    CHECK(virtio_irq_status(irq) == VIRTIO_IRQ_CONFIG && virtio_irq_count(irq) == 3);
+    virtio_irq_free(irq);
+
+    config.mode = VIRTIO_IRQ_CALLBACK;
+    irq = virtio_irq_new(&config);
+    CHECK(virtio_irq_fd(irq) == -1);
+    virtio_irq_signal(irq, other, VIRTIO_IRQ_QUEUE);
+    CHECK(raised == 3);
+    virtio_irq_free(irq);
+    aio_context_free(other);
+    aio_context_free(main_ctx);
+    puts("an interrupt takes the way it was told");
+}
+
 int main(void)
 {
     test_identity_and_features();
@@ -220,5 +262,6 @@ int main(void)
     test_config_space_in_every_width();
     test_a_queue_stops_when_it_is_made_unready();
     test_the_ops_table_reaches_the_registers();
+    test_an_interrupt_takes_the_way_it_was_told();
     return 0;
 }

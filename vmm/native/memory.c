@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guest RAM: anonymous mappings in a small table that is complete before the first vCPU runs. */
 #include "memory.h"
 

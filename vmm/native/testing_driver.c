@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's side of virtio-mmio and of split virtqueues, for tests. */
 #include "testing_driver.h"
 

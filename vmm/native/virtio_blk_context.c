@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtio-blk: a queue and the context that owns it: attaching, stopping, waiting, resuming.
  *

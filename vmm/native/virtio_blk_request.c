@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtio-blk: from a popped chain to a block request (virtio 1.2, 5.2.6).
  *

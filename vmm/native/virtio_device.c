@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What every virtio device shares: queues, status, the ways to tell the driver of trouble. */
 #include "virtio_device.h"
 
