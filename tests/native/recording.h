@@ -197,4 +197,18 @@ static inline void await_waiters(const BqlRecHeader *h, uint32_t n)
     }
 }
 
+/* A thread that has announced its wait joins the queue some instructions later: when it sleeps,
+ * it is in it. */
+static inline void await_asleep(int tid)
+{
+    char path[64], state = 'R';
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+    while (state != 'S') {
+        FILE *file = fopen(path, "r");
+        CHECK(file != NULL && fscanf(file, "%*d (%*[^)]) %c", &state) == 1);
+        fclose(file);
+    }
+}
+
 #endif
