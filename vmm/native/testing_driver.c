@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 
-#include "vring.h"
+#include "splitq.h"
 
 typedef struct DriverQueue {
     uint64_t desc_gpa, avail_gpa, used_gpa, tables_gpa;
-    VringDesc *desc;
+    SplitqDesc *desc;
     void *avail, *used;
     uint16_t added, published, taken; /* indices, wrapping at 2^16 */
     uint16_t free_count;
@@ -44,9 +44,9 @@ static void clear_ring(TestingDriver *driver, DriverQueue *queue)
 {
     unsigned size = driver->size;
 
-    memset(queue->desc, 0, vring_desc_bytes(size));
-    memset(queue->avail, 0, vring_avail_bytes(size));
-    memset(queue->used, 0, vring_used_bytes(size));
+    memset(queue->desc, 0, splitq_desc_bytes(size));
+    memset(queue->avail, 0, splitq_avail_bytes(size));
+    memset(queue->used, 0, splitq_used_bytes(size));
     queue->added = queue->published = queue->taken = 0;
     queue->free_count = 0;
     for (unsigned i = size; i-- > 0;) {
@@ -60,13 +60,13 @@ static bool layout_queue(TestingDriver *driver, DriverQueue *queue)
     uint64_t gpa = driver->end_gpa;
 
     queue->desc_gpa = gpa;
-    queue->avail_gpa = gpa + vring_desc_bytes(size);
-    queue->used_gpa = align_up(queue->avail_gpa + vring_avail_bytes(size), 4);
-    queue->tables_gpa = align_up(queue->used_gpa + vring_used_bytes(size), 16);
-    driver->end_gpa = align_up(queue->tables_gpa + vring_desc_bytes(size) * size, 4096);
+    queue->avail_gpa = gpa + splitq_desc_bytes(size);
+    queue->used_gpa = align_up(queue->avail_gpa + splitq_avail_bytes(size), 4);
+    queue->tables_gpa = align_up(queue->used_gpa + splitq_used_bytes(size), 16);
+    driver->end_gpa = align_up(queue->tables_gpa + splitq_desc_bytes(size) * size, 4096);
     queue->desc = guest_memory_ptr(driver->mem, queue->desc_gpa, driver->end_gpa - gpa);
-    queue->avail = guest_memory_ptr(driver->mem, queue->avail_gpa, vring_avail_bytes(size));
-    queue->used = guest_memory_ptr(driver->mem, queue->used_gpa, vring_used_bytes(size));
+    queue->avail = guest_memory_ptr(driver->mem, queue->avail_gpa, splitq_avail_bytes(size));
+    queue->used = guest_memory_ptr(driver->mem, queue->used_gpa, splitq_used_bytes(size));
     queue->free = calloc(size, sizeof(*queue->free));
     queue->length = calloc(size, sizeof(*queue->length));
     queue->cookies = calloc(size, sizeof(*queue->cookies));
@@ -246,12 +246,12 @@ uint64_t testing_driver_irqs(const TestingDriver *driver)
     return driver->irqs;
 }
 
-static VringDesc make_desc(const TestingBuffer *buffer, uint16_t flags, uint16_t next)
+static SplitqDesc make_desc(const TestingBuffer *buffer, uint16_t flags, uint16_t next)
 {
-    return (VringDesc){
+    return (SplitqDesc){
         .addr = htole64(buffer->gpa),
         .len = htole32(buffer->len),
-        .flags = htole16((uint16_t)(flags | (buffer->device_writes ? VRING_WRITE : 0))),
+        .flags = htole16((uint16_t)(flags | (buffer->device_writes ? SPLITQ_WRITE : 0))),
         .next = htole16(next),
     };
 }
@@ -264,23 +264,23 @@ static void write_direct(DriverQueue *queue, const TestingBuffer *buffers, unsig
         bool last = i + 1 == count;
         uint16_t next = last ? 0 : queue->free[queue->free_count - 2 - i];
 
-        queue->desc[index] = make_desc(&buffers[i], last ? 0 : VRING_NEXT, next);
+        queue->desc[index] = make_desc(&buffers[i], last ? 0 : SPLITQ_NEXT, next);
     }
 }
 
 static void write_indirect(TestingDriver *driver, DriverQueue *queue, uint16_t head,
                            const TestingBuffer *buffers, unsigned count)
 {
-    uint64_t gpa = queue->tables_gpa + vring_desc_bytes(driver->size) * head;
-    VringDesc *table = guest_memory_ptr(driver->mem, gpa, vring_desc_bytes(count));
-    TestingBuffer whole = {.gpa = gpa, .len = (uint32_t)vring_desc_bytes(count)};
+    uint64_t gpa = queue->tables_gpa + splitq_desc_bytes(driver->size) * head;
+    SplitqDesc *table = guest_memory_ptr(driver->mem, gpa, splitq_desc_bytes(count));
+    TestingBuffer whole = {.gpa = gpa, .len = (uint32_t)splitq_desc_bytes(count)};
 
     for (unsigned i = 0; i < count; i++) {
         bool last = i + 1 == count;
 
-        table[i] = make_desc(&buffers[i], last ? 0 : VRING_NEXT, last ? 0 : (uint16_t)(i + 1));
+        table[i] = make_desc(&buffers[i], last ? 0 : SPLITQ_NEXT, last ? 0 : (uint16_t)(i + 1));
     }
-    queue->desc[head] = make_desc(&whole, VRING_INDIRECT, 0);
+    queue->desc[head] = make_desc(&whole, SPLITQ_INDIRECT, 0);
 }
 
 int testing_driver_add(TestingDriver *driver, unsigned index, const TestingBuffer *buffers,
@@ -301,7 +301,7 @@ int testing_driver_add(TestingDriver *driver, unsigned index, const TestingBuffe
     queue->free_count -= (uint16_t)needed;
     queue->length[head] = (uint16_t)needed;
     queue->cookies[head] = cookie;
-    vring_store(vring_avail_entry(queue->avail, queue->added & (driver->size - 1u)), head);
+    splitq_store(splitq_avail_entry(queue->avail, queue->added & (driver->size - 1u)), head);
     queue->added++;
     return head;
 }
@@ -321,16 +321,16 @@ bool testing_driver_publish(TestingDriver *driver, unsigned index)
     uint16_t old_idx = queue->published;
     bool wanted;
 
-    vring_publish_idx(queue->avail, queue->added);
+    splitq_publish_idx(queue->avail, queue->added);
     queue->published = queue->added;
     /* avail.idx is written, the device's wish is read: partner is the fence in
      * virtqueue_set_notification(). */
-    vring_event_fence();
+    splitq_event_fence();
     if (driver->features >> VIRTIO_RING_F_EVENT_IDX & 1) {
-        uint16_t event = vring_load(vring_avail_event(queue->used, driver->size));
-        wanted = vring_need_event(event, queue->published, old_idx);
+        uint16_t event = splitq_load(splitq_avail_event(queue->used, driver->size));
+        wanted = splitq_need_event(event, queue->published, old_idx);
     } else {
-        wanted = !(vring_load(&((VringHead *)queue->used)->flags) & VRING_USED_NO_NOTIFY);
+        wanted = !(splitq_load(&((SplitqHead *)queue->used)->flags) & SPLITQ_USED_NO_NOTIFY);
     }
     if (wanted && queue->published != old_idx) {
         testing_driver_kick(driver, index);
@@ -353,10 +353,10 @@ bool testing_driver_take(TestingDriver *driver, unsigned index, uint64_t *cookie
 {
     DriverQueue *queue = &driver->queues[index];
 
-    if (vring_acquire_idx(queue->used) == queue->taken) {
+    if (splitq_acquire_idx(queue->used) == queue->taken) {
         return false;
     }
-    VringUsedElem entry = *vring_used_entry(queue->used, queue->taken & (driver->size - 1u));
+    SplitqUsedElem entry = *splitq_used_entry(queue->used, queue->taken & (driver->size - 1u));
     uint16_t head = (uint16_t)(le32toh(entry.id) & (driver->size - 1u));
 
     *cookie = queue->cookies[head];
@@ -372,8 +372,8 @@ void testing_driver_set_used_event(TestingDriver *driver, unsigned index, uint16
 {
     DriverQueue *queue = &driver->queues[index];
 
-    vring_store(vring_used_event(queue->avail, driver->size), (uint16_t)(queue->taken + ahead - 1));
+    splitq_store(splitq_used_event(queue->avail, driver->size), (uint16_t)(queue->taken + ahead - 1));
     /* used_event is written, used.idx is read by the caller's next take: partner is the fence
      * in virtqueue_should_notify(). */
-    vring_event_fence();
+    splitq_event_fence();
 }
