@@ -57,7 +57,7 @@ static void run_tests(const AioTest *tests, size_t count)
 {
     for (int fdmon = AIO_FDMON_EPOLL; fdmon <= AIO_FDMON_IO_URING; fdmon++) {
         for (size_t i = 0; i < count; i++) {
-            AioConfig config = {.fdmon = fdmon};
+            AioConfig config = {.fdmon = fdmon, .ring = true};
             AioContext *ctx = aio_context_new(&config);
             CHECK(ctx && aio_fdmon(ctx) == fdmon);
             tests[i].fn(ctx);
