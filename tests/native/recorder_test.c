@@ -344,7 +344,7 @@ static void test_without_slots_threads_are_lost_and_dead_ones_reused(void)
 
     CHECK(enter_late(crowd.rec, BQLREC_ROLE_WORKER) == 0);
     CHECK(bqlrec_get(rec_thread(h, 0)->incarnations) == 2);
-    CHECK(row_acquisitions(rec_row_at(h, 0)) == 2); /* totals run on */
+    CHECK(row_acquisitions(rec_row_at(h, 0)) == 2);       /* totals run on */
     CHECK(enter_late(crowd.rec, BQLREC_ROLE_VCPU) == -1); /* no dead one of that role */
     CHECK(bqlrec_get(h->threads_lost) == 3 && bqlrec_get(h->acquisitions_lost) == 3);
     CHECK(check_laws(h) == BQLREC_THREADS + 1);

@@ -27,11 +27,11 @@
 #include "lockrank.h"
 
 struct Bql {
-    BqlRec *rec;             /* may be NULL */
-    const BqlPolicyOps *ops; /* NULL: pthread */
+    BqlRec *rec;                     /* may be NULL */
+    const BqlPolicyOps *ops;         /* NULL: pthread */
     const _Atomic uint32_t *enabled; /* the recording's flag, or a constant 0 */
-    BqlRecSites *sites;      /* of a lock without recorder, to name its call sites */
-    BqlRecSite *site_table;  /* never NULL */
+    BqlRecSites *sites;              /* of a lock without recorder, to name its call sites */
+    BqlRecSite *site_table;          /* never NULL */
     _Atomic uint32_t sites_used, sites_lost;
     uint32_t site_serial;
 
@@ -184,9 +184,8 @@ BqlRec *bql_recorder(Bql *bql)
 
 uint32_t bql_site(Bql *bql, const char *file, int line, const char *func, const char *region)
 {
-    return bql->rec != NULL
-               ? bqlrec_site(bql->rec, file, (uint32_t)line, func, region)
-               : bqlrec_sites_intern(bql->sites, file, (uint32_t)line, func, region);
+    return bql->rec != NULL ? bqlrec_site(bql->rec, file, (uint32_t)line, func, region)
+                            : bqlrec_sites_intern(bql->sites, file, (uint32_t)line, func, region);
 }
 
 uint32_t bql_site_resolve(Bql *bql, BqlSiteDef *def)
