@@ -97,7 +97,7 @@ def test_a_placement_becomes_drive_and_object_options(
 def test_the_guest_is_asked_for_marks_and_interrupts() -> None:
     (line,) = option(arguments(Placement("iothread-vq-mapping")), "--append")
     assert line == (
-        "smp=2 rw=read iodepth=32 bs=4096 ms=1000 warmup_ms=200 queues=2 random=1 irq=1 seed=1 "
+        "smp=2 rw=read iodepth=32 bs=4096 ms=1000 warmup_ms=200 queues=2 random=1 irq=0 seed=1 "
         "marks=1"
     )
 
