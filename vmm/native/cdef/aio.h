@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: aio. Mirrors the header of the same name; see there for the contract. */
 typedef ... AioContext;
-typedef struct AioConfig { int fdmon; bool ring; uint64_t poll_max_ns; uint64_t poll_grow; uint64_t poll_shrink; } AioConfig;
+typedef struct AioConfig {
+    int fdmon;
+    bool ring;
+    uint64_t poll_max_ns, poll_grow, poll_shrink;
+} AioConfig;
 enum AioFdmon { AIO_FDMON_AUTO, AIO_FDMON_EPOLL, AIO_FDMON_IO_URING, ... };
 AioContext *aio_context_new(const AioConfig *config);
 void aio_context_free(AioContext *ctx);
