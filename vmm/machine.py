@@ -169,13 +169,13 @@ class Machine:
         loop, context = self.main_loop.asyncio, self.main_loop.context
         self.serial = SerialPort(self.config.serial, loop, context, self._serial_irq)
         self._on_close(self.serial.close)
-        serial_ops = ffi.addressof(lib, "serial16550_ops")
+        serial_ops = lib.ops_serial16550()
         self.add_region(lib.IO_PIO, COM1_BASE, 8, "serial", serial_ops, self.serial.native)
-        exit_ops = ffi.addressof(lib, "debug_exit_ops")
+        exit_ops = lib.ops_debug_exit()
         port, ports = lib.DEBUG_EXIT_PORT, lib.DEBUG_EXIT_PORTS
         self.add_region(lib.IO_PIO, port, ports, "debug-exit", exit_ops, self.requests.native)
         self._scratch = ffi.new("uint64_t *")
-        scratch_ops = ffi.addressof(lib, "scratch_register_ops")
+        scratch_ops = lib.ops_scratch_register()
         self.add_region(lib.IO_PIO, SCRATCH_PORT, 4, "scratch", scratch_ops, self._scratch)
         self.add_python_region(
             lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", _PythonScratch()

@@ -95,7 +95,7 @@ class KvmAccelerator:
         self._set_cpuid(fd, index)
         vcpu = check_pointer(
             ffi,
-            lib.vcpu_new(vcpu_set, ffi.addressof(lib, "vcpu_kvm_ops"), index, host_cpu),
+            lib.vcpu_new(vcpu_set, lib.ops_vcpu_kvm(), index, host_cpu),
             "creating a vCPU",
         )
         vcpu.kvm_fd = fd

@@ -32,7 +32,7 @@ class QtestAccelerator:
         """See Accelerator.create_vcpu."""
         vcpu = check_pointer(
             ffi,
-            lib.vcpu_new(vcpu_set, ffi.addressof(lib, "vcpu_qtest_ops"), index, host_cpu),
+            lib.vcpu_new(vcpu_set, lib.ops_vcpu_qtest(), index, host_cpu),
             "creating a vCPU",
         )
         check(lib.vcpu_qtest_setup(vcpu, self._guest, self._guest_opaque), "setting up qtest")

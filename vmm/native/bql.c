@@ -49,9 +49,17 @@ struct BqlCond {
     _Atomic uint32_t waiters; /* written under the BQL */
 };
 
-static inline const void *self_address(void)
+/* The lock and unlock paths are one function each, but for what is rare. */
+#define BQL_INLINE inline __attribute__((always_inline))
+
+static BQL_INLINE const void *self_address(void)
 {
     return &bqlrec_tls;
+}
+
+static BQL_INLINE bool holds(Bql *bql)
+{
+    return atomic_load_explicit(&bql->owner, memory_order_relaxed) == self_address();
 }
 
 static void print_site(const Bql *bql, const char *what, uint32_t id)
@@ -193,7 +201,7 @@ uint32_t bql_site_resolve(Bql *bql, BqlSiteDef *def)
     return site;
 }
 
-static inline void raw_lock(Bql *bql)
+static BQL_INLINE void raw_lock(Bql *bql)
 {
     if (__builtin_expect(bql->ops == NULL, true)) {
         pthread_mutex_lock(&bql->mutex);
@@ -202,7 +210,7 @@ static inline void raw_lock(Bql *bql)
     }
 }
 
-static inline bool raw_trylock(Bql *bql)
+static BQL_INLINE bool raw_trylock(Bql *bql)
 {
     if (__builtin_expect(bql->ops == NULL, true)) {
         return pthread_mutex_trylock(&bql->mutex) == 0;
@@ -210,7 +218,7 @@ static inline bool raw_trylock(Bql *bql)
     return bql->ops->trylock(&bql->state);
 }
 
-static inline void raw_unlock(Bql *bql)
+static BQL_INLINE void raw_unlock(Bql *bql)
 {
     if (__builtin_expect(bql->ops == NULL, true)) {
         pthread_mutex_unlock(&bql->mutex);
@@ -219,18 +227,18 @@ static inline void raw_unlock(Bql *bql)
     }
 }
 
-static inline void set_owner(Bql *bql, const void *me, uint32_t site)
+static BQL_INLINE void set_owner(Bql *bql, uint32_t site)
 {
-    atomic_store_explicit(&bql->owner, me, memory_order_relaxed);
+    atomic_store_explicit(&bql->owner, self_address(), memory_order_relaxed);
     bql->owner_site = site;
 #ifdef BQL_DEBUG
     lockrank_taken(bql, LOCK_RANK_BQL, "BQL");
 #endif
 }
 
-static inline void check_order(Bql *bql, const void *me, uint32_t site)
+static BQL_INLINE void check_order(Bql *bql, uint32_t site)
 {
-    if (__builtin_expect(atomic_load_explicit(&bql->owner, memory_order_relaxed) == me, false)) {
+    if (__builtin_expect(holds(bql), false)) {
         die_recursive(bql, site);
     }
 #ifdef BQL_DEBUG
@@ -238,13 +246,9 @@ static inline void check_order(Bql *bql, const void *me, uint32_t site)
 #endif
 }
 
-/* The thread's recording state, or NULL when this operation is not recorded. */
-static inline BqlRecSelf *recording_self(Bql *bql)
+static BQL_INLINE bool recording(Bql *bql)
 {
-    if (bql->rec == NULL || !bqlrec_recording(bql->rec)) {
-        return NULL;
-    }
-    return bqlrec_self(bql->rec);
+    return bql->rec != NULL && bqlrec_recording(bql->rec);
 }
 
 static __attribute__((noinline)) void lock_contended(Bql *bql, BqlRecSelf *self, uint32_t site,
@@ -255,38 +259,52 @@ static __attribute__((noinline)) void lock_contended(Bql *bql, BqlRecSelf *self,
     bqlrec_wait_end(bql->rec, self, site, kind);
 }
 
-static inline void lock_as(Bql *bql, uint32_t site, unsigned kind)
+static __attribute__((noinline)) void lock_recorded(Bql *bql, uint32_t site, unsigned kind)
 {
-    const void *me = self_address();
-    BqlRecSelf *self;
+    BqlRecSelf *self = bqlrec_self(bql->rec);
 
-    check_order(bql, me, site);
-    self = recording_self(bql);
-    if (self == NULL) {
+    if (__builtin_expect(self == NULL, false)) {
         raw_lock(bql);
     } else if (__builtin_expect(raw_trylock(bql), true)) {
         bqlrec_acquired(bql->rec, self, site, kind);
     } else {
         lock_contended(bql, self, site, kind);
     }
-    set_owner(bql, me, site);
+    set_owner(bql, site);
 }
 
-static inline void unlock(Bql *bql)
+/* Two functions, so that the one that records nothing saves no registers for the other. */
+static BQL_INLINE void lock_as(Bql *bql, uint32_t site, unsigned kind)
 {
-    BqlRecSelf *self = NULL;
+    check_order(bql, site);
+    if (recording(bql)) {
+        lock_recorded(bql, site, kind);
+    } else {
+        raw_lock(bql);
+        set_owner(bql, site);
+    }
+}
 
+static __attribute__((noinline)) void unlock_recorded(Bql *bql)
+{
+    BqlRec *rec = bql->rec;
+    BqlRecSelf *self = bqlrec_release_prepare(rec);
+
+    raw_unlock(bql);
+    bqlrec_release_finish(rec, self);
+}
+
+static BQL_INLINE void unlock(Bql *bql)
+{
 #ifdef BQL_DEBUG
     lockrank_released(bql);
 #endif
     atomic_store_explicit(&bql->owner, NULL, memory_order_relaxed);
-    if (bql->rec == NULL) {
+    if (recording(bql) || (bql->rec != NULL && bql->rec->holder != NULL)) {
+        unlock_recorded(bql);
+    } else {
         raw_unlock(bql);
-        return;
     }
-    self = bqlrec_release_prepare(bql->rec);
-    raw_unlock(bql);
-    bqlrec_release_finish(bql->rec, self);
 }
 
 void bql_lock_site(Bql *bql, uint32_t site)
@@ -296,13 +314,12 @@ void bql_lock_site(Bql *bql, uint32_t site)
 
 bool bql_trylock_site(Bql *bql, uint32_t site)
 {
-    const void *me = self_address();
     BqlRecSelf *self;
 
-    if (atomic_load_explicit(&bql->owner, memory_order_relaxed) == me) {
+    if (holds(bql)) {
         die_recursive(bql, site);
     }
-    self = recording_self(bql);
+    self = recording(bql) ? bqlrec_self(bql->rec) : NULL;
     if (!raw_trylock(bql)) {
         if (self != NULL) {
             bqlrec_trylock_failed(bql->rec, self, site);
@@ -312,13 +329,13 @@ bool bql_trylock_site(Bql *bql, uint32_t site)
     if (self != NULL) {
         bqlrec_acquired(bql->rec, self, site, BQLREC_KIND_TRYLOCK);
     }
-    set_owner(bql, me, site);
+    set_owner(bql, site);
     return true;
 }
 
 void bql_unlock(Bql *bql)
 {
-    if (__builtin_expect(!bql_locked(bql), false)) {
+    if (__builtin_expect(!holds(bql), false)) {
         die_unheld(bql, __builtin_return_address(0));
     }
     unlock(bql);
@@ -326,7 +343,7 @@ void bql_unlock(Bql *bql)
 
 bool bql_locked(Bql *bql)
 {
-    return atomic_load_explicit(&bql->owner, memory_order_relaxed) == self_address();
+    return holds(bql);
 }
 
 void bql_assert_held_at(Bql *bql, const char *file, int line)

@@ -1,2 +1,0 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cffi declarations: bench. Mirrors the header of the same name; see there for the contract. */

@@ -11,7 +11,7 @@ void irq_line_pulse(void *opaque);
 typedef struct Serial16550 Serial16550;
 Serial16550 *serial16550_new(AioContext *main_ctx, int out_fd, IrqLine *irq);
 void serial16550_free(Serial16550 *serial);
-extern const IoRegionOps serial16550_ops;
+const IoRegionOps *ops_serial16550(void);
 size_t serial16550_receive(Serial16550 *serial, const uint8_t *data, size_t len);
 size_t serial16550_flush(Serial16550 *serial);
 uint64_t serial16550_dropped(const Serial16550 *serial);
@@ -19,5 +19,5 @@ void serial16550_reset(Serial16550 *serial);
 
 #define DEBUG_EXIT_PORT ...
 #define DEBUG_EXIT_PORTS ...
-extern const IoRegionOps debug_exit_ops;
-extern const IoRegionOps scratch_register_ops;
+const IoRegionOps *ops_debug_exit(void);
+const IoRegionOps *ops_scratch_register(void);

@@ -14,5 +14,11 @@
 #include "testing_block.h"
 #include "vcpu.h"
 #include "vcpu_qtest.h"
+#include "iothread.h"
+#include "virtio_blk.h"
+#include "virtio_mmio.h"
+#include "worker_pool.h"
+#include "thread.h"
 
+#include "python/ops.h"
 #include "python/pyregion.h"

@@ -46,8 +46,8 @@ typedef struct Vcpu {
     VmmThread *thread;
     ...;
 } Vcpu;
-extern const VcpuOps vcpu_kvm_ops;
-extern const VcpuOps vcpu_qtest_ops;
+const VcpuOps *ops_vcpu_kvm(void);
+const VcpuOps *ops_vcpu_qtest(void);
 VcpuSet *vcpu_set_new(Bql *bql, IoSpace *iospace, GuestMemory *memory, VmRequests *requests);
 void vcpu_set_free(VcpuSet *set);
 Vcpu *vcpu_new(VcpuSet *set, const VcpuOps *ops, unsigned index, int host_cpu);
