@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from vmm._native import ffi, lib
@@ -82,25 +83,25 @@ class Machine:
         config = self.config
         self.recorder: Recorder | None = None
         if config.record:
-            self.recorder = Recorder(str(config.recording) if config.recording else None)
+            self.recorder = Recorder(config.recording, vm_name=config.kernel.stem)
             self._on_close(self._close_recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
         if self.recorder is not None:
-            lib.bqlrec_thread_enter(self._recorder_native(), lib.BQLREC_ROLE_MAIN, b"main")
-        self.bql.acquire()
-        self._on_close(self.bql.release)
-        self.main_loop = MainLoop(self.bql.native)
+            self.recorder.enter_thread(lib.BQLREC_ROLE_MAIN, "main")
+        self.bql.lock()
+        self._on_close(self.bql.unlock)
+        self.main_loop = MainLoop(self.bql.handle)
         self._on_close(self.main_loop.close)
         self.memory = GuestMemory(config.memory_bytes)
         self._on_close(self.memory.close)
-        self.iospace: Any = check_pointer(ffi, lib.iospace_new(self.bql.native), "address spaces")
+        self.iospace: Any = check_pointer(ffi, lib.iospace_new(self.bql.handle), "address spaces")
         self._on_close(lib.iospace_free, self.iospace)
         self.requests = Requests(self.main_loop.asyncio)
         self._on_close(self.requests.close)
 
     def _recorder_native(self) -> Any:
-        return self.recorder.native if self.recorder is not None else ffi.NULL
+        return self.recorder.handle if self.recorder is not None else ffi.NULL
 
     def _close_recorder(self) -> None:
         if self.recorder is not None:
@@ -130,7 +131,7 @@ class Machine:
 
     def _build_cpus(self) -> None:
         native = lib.vcpu_set_new(
-            self.bql.native, self.iospace, self.memory.native, self.requests.native
+            self.bql.handle, self.iospace, self.memory.native, self.requests.native
         )
         self._vcpu_set = check_pointer(ffi, native, "vCPUs")
         self._on_close(lib.vcpu_set_free, self._vcpu_set)
@@ -158,9 +159,8 @@ class Machine:
             self._on_close(self._end_iothread, iothread)
 
     def _end_iothread(self, iothread: IoThread) -> None:
-        lib.bql_blocked_begin(self.bql.native, lib.BQLREC_BLOCKED_JOIN)
-        iothread.unrealize()
-        lib.bql_blocked_end(self.bql.native)
+        with self.bql.blocked(lib.BQLREC_BLOCKED_JOIN):
+            iothread.unrealize()
 
     def _build_devices(self) -> None:
         self._serial_irq = ffi.new(
@@ -181,14 +181,14 @@ class Machine:
             lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", _PythonScratch()
         )
         copy = self.recorder if self.config.window_recording else None
-        self.window_mark = WindowMark(copy.path if copy else None, self._sync_clock)
+        self.window_mark = WindowMark(Path(copy.path) if copy else None, self._sync_clock)
         self.add_python_region(
             lib.IO_PIO, MARK_PORT, 1, "bqlscope-mark", self.window_mark, lock_free=True
         )
 
     def _sync_clock(self) -> None:
         if self.recorder is not None:
-            lib.bqlrec_clock_sync(self._recorder_native())
+            self.recorder.sync_clock()
 
     def add_region(
         self,
@@ -222,7 +222,7 @@ class Machine:
         lock_free: bool = False,
     ) -> None:
         """Register a region whose handler is written in Python."""
-        region = PythonRegion(name, handler, self.bql.native, self.requests.native)
+        region = PythonRegion(name, handler, self.bql.handle, self.requests.native)
         self._python_regions.append(region)
         ops = PythonRegion.ops()
         self.add_region(kind, base, size, name, ops, region.native, lock_free=lock_free)
@@ -232,7 +232,7 @@ class Machine:
         self._pool = check_pointer(ffi, pool, "creating the worker pool")
         self._on_close(lib.worker_pool_free, self._pool)
         bus = VirtioBus(
-            self.bql.native,
+            self.bql.handle,
             self.memory.native,
             self.iospace,
             self.main_loop.context,

@@ -34,8 +34,9 @@ def _cache_mode(path: Path) -> str:
 
 def _candidate_directories() -> list[Path]:
     """Where a temporary image may go, best first; without duplicates."""
-    named = [tempfile.gettempdir(), "/var/tmp", Path.home() / ".cache", Path.cwd()]
-    return list(dict.fromkeys(Path(name) for name in named))
+    home_cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    named = [Path(tempfile.gettempdir()), Path("/var/tmp"), home_cache, Path.cwd()]
+    return list(dict.fromkeys(named))
 
 
 def _create_image(directory: Path, size: int) -> Path:

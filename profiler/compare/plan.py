@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a comparison runs: placements, workload, drive, and the order of the trials."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PLACEMENT_KINDS = ("mainloop", "iothread", "vcpu", "iothread-vq-mapping")
-IRQ_PATHS = ("irqfd", "mainloop")
+IRQ_PATHS = ("none", "irqfd", "mainloop")
 RW_MODES = ("read", "write", "mixed", "verify")
 VQ_MAPPING_IOTHREADS = 2
 MAX_VCPUS = 16
 MAX_IODEPTH = 256
 MAX_BLOCK_SIZE = 1 << 20
+MAX_SECONDS = 86_400
 
 
 class PlanError(ValueError):
@@ -20,15 +22,18 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class Placement:
-    """Which thread processes the queue, and how its interrupt reaches the guest."""
+    """Which thread processes the queue, and how its interrupt reaches the guest.
+
+    `irq` "none": the guest polls the used ring and asks for no interrupts.
+    """
 
     kind: str
-    irq: str = "irqfd"
+    irq: str = "none"
 
     @property
     def name(self) -> str:
-        """Name in tables, JSON and `--fail-if`: the kind, plus the irq path unless it is irqfd."""
-        return self.kind if self.irq == "irqfd" else f"{self.kind}/irq={self.irq}"
+        """Name in tables, JSON and `--fail-if`: the kind, plus the irq path if it is mainloop."""
+        return f"{self.kind}/irq=mainloop" if self.irq == "mainloop" else self.kind
 
     @property
     def iothreads(self) -> tuple[str, ...]:
@@ -43,7 +48,7 @@ class Placement:
 
     def drive_properties(self) -> str:
         """The part of the `--drive` option that places the queue."""
-        parts = [f"irq={self.irq}"]
+        parts = ["irq=irqfd" if self.irq == "none" else f"irq={self.irq}"]
         if self.kind == "vcpu":
             parts.append("ioeventfd=off")
         elif self.kind == "iothread":
@@ -79,8 +84,12 @@ class Workload:
                 512 <= self.block_size <= MAX_BLOCK_SIZE and self.block_size % 512 == 0,
                 "--block-size must be a multiple of 512 bytes, at most 1M",
             ),
-            (self.duration >= 0.001, "--duration must be at least 0.001 seconds"),
-            (self.warmup >= 0, "--warmup must not be negative"),
+            (0.001 <= self.duration <= MAX_SECONDS, "--duration must be 0.001 to 86400 seconds"),
+            (0 <= self.warmup <= MAX_SECONDS, "--warmup must be 0 to 86400 seconds"),
+            (
+                re.fullmatch(r"[1-9][0-9]{0,11}[kKmMgG]?", self.memory, re.ASCII) is not None,
+                "--memory must be a size such as 128M or 2G",
+            ),
             (self.poll_max_ns >= 0, "--poll-max-ns must not be negative"),
         )
         for holds, message in checks:
@@ -90,8 +99,9 @@ class Workload:
     def guest_parameters(self, placement: Placement, seed: int) -> str:
         """The kernel command line of the micro-guest.
 
-        `irq=1` makes the guest ask for interrupts: with suppressed ones the interrupt path, one of
-        the things compared, would not be exercised.  `marks=1` has it announce its window.
+        `irq=1` makes the guest ask for interrupts and acknowledge them, two more exits a batch;
+        `irq=0` suppresses them and leaves the queue's placement as the only difference.
+        `marks=1` has it announce its window.
         """
         pairs = {
             "smp": self.smp,
@@ -102,7 +112,7 @@ class Workload:
             "warmup_ms": round(self.warmup * 1000),
             "queues": placement.queues,
             "random": 1,
-            "irq": 1,
+            "irq": int(placement.irq != "none"),
             "seed": seed,
             "marks": 1,
         }
@@ -215,6 +225,8 @@ def parse_placements(kinds: Sequence[str], irqs: Sequence[str]) -> tuple[Placeme
     ):
         if value not in known:
             raise PlanError(f"{option}: unknown '{value}', choose from {', '.join(known)}")
+    if "none" in irqs and len(irqs) > 1:
+        raise PlanError("--irq none stands alone: it asks for no interrupts at all")
     if not kinds or not irqs:
         raise PlanError("--placements and --irq need at least one name each")
     return tuple(

@@ -13,6 +13,7 @@ from profiler.errors import RecordingError
 from profiler.histogram import Histogram
 from profiler.model import BlameEntry, Role, Row, Snapshot, Who
 from profiler.reader import Recording
+from profiler.summary import hold_ticks, vcpu_threads
 
 ROLE_NAMES = {Role.MAIN: "main loop"}
 """Roles whose name in words differs from the enum's."""
@@ -41,7 +42,7 @@ def thread_words(name: str) -> str:
 
 def role_words(role: Role) -> str:
     """A role as the table names it."""
-    return ROLE_NAMES.get(role, role.name.lower())
+    return ROLE_NAMES.get(role, role.label)
 
 
 def _holder_pair(snapshot: Snapshot, entry: BlameEntry) -> BlamePair:
@@ -77,7 +78,7 @@ def _unnamed_pairs(snapshot: Snapshot, row: Row) -> Iterable[BlamePair]:
 
 
 def figures(snapshot: Snapshot, source: str, window_ns: float | None) -> LockFigures:
-    """The figures of one snapshot or interval; its own length stands in for an unknown window."""
+    """The figures of one snapshot or interval; `window_ns` is the guest's window, if known."""
     vcpus = {thread.index for thread in snapshot.threads if thread.role is Role.VCPU}
     main = {thread.index for thread in snapshot.threads if thread.role is Role.MAIN}
     vcpu_rows = [row for row in snapshot.rows if row.thread in vcpus]
@@ -86,14 +87,17 @@ def figures(snapshot: Snapshot, source: str, window_ns: float | None) -> LockFig
     blame = [_holder_pair(snapshot, e) for e in snapshot.blame if e.waiter.thread in vcpus]
     for row in vcpu_rows:
         blame += _unnamed_pairs(snapshot, row)
-    if window_ns is None or source == "whole":
-        window_ns = snapshot.clock.ns(snapshot.elapsed)
+    elapsed = snapshot.clock.ns(snapshot.elapsed)
+    if source == "marks":
+        # The copies are taken just outside the guest's window, and the rows cover all that lies
+        # between them; the other length only counts if the clock was not synchronised for them.
+        elapsed = max(elapsed, window_ns or 0.0)
     return LockFigures(
-        window_ns=window_ns,
+        window_ns=elapsed,
         window_source=source,
-        vcpus=len(vcpus),
+        vcpus=vcpu_threads(snapshot),
         vcpu_wait_ns=snapshot.clock.ns(sum(row.wait_total for row in vcpu_rows)),
-        mainloop_hold_ns=snapshot.clock.ns(sum(row.hold_total for row in main_rows)),
+        mainloop_hold_ns=snapshot.clock.ns(hold_ticks(snapshot, Role.MAIN)),
         mainloop_hold_p99_ns=snapshot.clock.ns(holds.quantile(0.99)) if holds.total else None,
         blame=tuple(blame),
     )

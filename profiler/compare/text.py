@@ -12,7 +12,8 @@ def number(value: float) -> str:
     """A value that is not negative, with three significant digits: 0.00123, 12.3, 1234."""
     if value == 0:
         return "0"
-    decimals = max(0, 2 - math.floor(math.log10(value)))
+    rounded = float(f"{value:.3g}")  # first, so that 9.996 counts as two digits before the point
+    decimals = max(0, 2 - math.floor(math.log10(rounded)))
     return f"{value:.{min(decimals, _MOST_DECIMALS)}f}"
 
 

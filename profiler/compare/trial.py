@@ -64,11 +64,11 @@ def guest_metrics(guest: Mapping[str, Any]) -> dict[str, float]:
     errors = _number(block, "errors", "guest.blk")
     if errors:
         raise TrialError(f"the guest saw {errors:.0f} disk errors")
-    latency = _section(block, "lat")
+    latency = _section(block, "lat_ns")
     metrics = {
         "iops": _number(block, "iops", "guest.blk"),
-        "blk_lat_p50_us": _number(latency, "p50", "guest.blk.lat") / NS_PER_US,
-        "blk_lat_p99_us": _number(latency, "p99", "guest.blk.lat") / NS_PER_US,
+        "blk_lat_p50_us": _number(latency, "p50", "guest.blk.lat_ns") / NS_PER_US,
+        "blk_lat_p99_us": _number(latency, "p99", "guest.blk.lat_ns") / NS_PER_US,
     }
     access = _section(_section(guest, "access"), "total")
     if access and _number(access, "reads", "guest.access.total"):

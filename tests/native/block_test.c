@@ -245,6 +245,32 @@ static void test_a_full_queue_loses_nothing(BlockTestRig *rig)
     passed("3001 requests in one batch complete once each");
 }
 
+static void test_whole_requests_never_reach_the_pool(void)
+{
+    BlockTestRig *rig = block_test_rig_new(true);
+    WorkerPool *pool = block_test_rig_pool(rig);
+    BlockOpenOptions opts = {.filename = image("fast", DISK)};
+    BlockBackend *b = block_open_file(&opts, pool, err);
+    static char data[65536];
+    static const int kinds[] = {BLOCK_WRITE, BLOCK_READ, BLOCK_FLUSH, BLOCK_WRITE};
+
+    for (int i = 0; i < 101 && block_test_rig_has_ring(rig); i++) {
+        BlockTestOp op = {
+            .op = kinds[i % 4], .flags = BLOCK_FUA, .bytes = 65536, .data = data, .cut = 4096};
+
+        CHECK(run_one(rig, b, op) == 0);
+    }
+    CHECK(worker_pool_threads(pool) == 0);
+    opts.aio = BLOCK_AIO_THREADS;
+    block_close(b);
+    b = block_open_file(&opts, pool, err);
+    CHECK(run_one(rig, b, (BlockTestOp){.op = BLOCK_READ, .bytes = 512, .data = data}) == 0);
+    CHECK(worker_pool_threads(pool) == 1);
+    block_close(b);
+    block_test_rig_free(rig);
+    passed("with a ring, whole requests never reach the pool");
+}
+
 static void check_zeroing(BlockTestRig *rig, const char *path)
 {
     static char data[DISK];
@@ -441,8 +467,8 @@ static void test_two_contexts_share_a_backend(void)
 
 static void clean_up(void)
 {
-    static const char *const names[] = {"ro",   "model",  "ragged", "many",  "zero",  "empty",
-                                        "fifo", "locked", "full",   "flush", "shared"};
+    static const char *const names[] = {"ro",   "model",  "ragged", "many",  "zero",   "empty",
+                                        "fifo", "locked", "full",   "flush", "shared", "fast"};
     char path[128];
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
@@ -469,6 +495,7 @@ int main(void)
     test_engines_agree_with_the_model(rig, no_ring);
     test_a_ragged_end_reads_as_zeroes(rig);
     test_a_full_queue_loses_nothing(rig);
+    test_whole_requests_never_reach_the_pool();
     test_zeroing_with_and_without_the_file_systems_help(rig);
     test_open_errors_are_explained(rig);
     test_locks_exclude_a_second_writer(rig);

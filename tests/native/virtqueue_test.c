@@ -5,7 +5,7 @@
 
 #include "check.h"
 #include "virtqueue.h"
-#include "vring.h"
+#include "splitq.h"
 
 #define SIZE 8u
 #define DESC 0x1000u
@@ -17,8 +17,8 @@
 typedef struct Ring {
     GuestMemory *mem;
     VirtQueue vq;
-    VringDesc *desc, *table;
-    VringHead *avail, *used;
+    SplitqDesc *desc, *table;
+    SplitqHead *avail, *used;
     uint16_t idx;
 } Ring;
 
@@ -44,8 +44,8 @@ static Ring ring_new(bool event_idx, bool indirect)
 
 static void offer(Ring *r, uint16_t head)
 {
-    vring_store(vring_avail_entry(r->avail, r->idx % SIZE), head);
-    vring_publish_idx(r->avail, ++r->idx);
+    splitq_store(splitq_avail_entry(r->avail, r->idx % SIZE), head);
+    splitq_publish_idx(r->avail, ++r->idx);
 }
 
 static int pop(Ring *r, VirtQueueElement *elem, struct iovec *iov)
@@ -53,9 +53,9 @@ static int pop(Ring *r, VirtQueueElement *elem, struct iovec *iov)
     return virtqueue_pop(&r->vq, elem, iov, SIZE);
 }
 
-static VringDesc D(uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
+static SplitqDesc D(uint64_t addr, uint32_t len, uint16_t flags, uint16_t next)
 {
-    return (VringDesc){htole64(addr), htole32(len), htole16(flags), htole16(next)};
+    return (SplitqDesc){htole64(addr), htole32(len), htole16(flags), htole16(next)};
 }
 
 static void test_a_chain_is_popped_in_order(void)
@@ -65,9 +65,9 @@ static void test_a_chain_is_popped_in_order(void)
     VirtQueueElement elem;
 
     CHECK(pop(&r, &elem, iov) == 0);
-    r.desc[5] = D(DATA, 16, VRING_NEXT, 2);
-    r.desc[2] = D(DATA + 0x100, 32, VRING_NEXT | VRING_WRITE, 7);
-    r.desc[7] = D(DATA + 0x200, 1, VRING_WRITE, 0);
+    r.desc[5] = D(DATA, 16, SPLITQ_NEXT, 2);
+    r.desc[2] = D(DATA + 0x100, 32, SPLITQ_NEXT | SPLITQ_WRITE, 7);
+    r.desc[7] = D(DATA + 0x200, 1, SPLITQ_WRITE, 0);
     offer(&r, 5);
     CHECK(virtqueue_has_work(&r.vq));
     CHECK(pop(&r, &elem, iov) == 1);
@@ -76,9 +76,9 @@ static void test_a_chain_is_popped_in_order(void)
     CHECK(iov[1].iov_base == guest_memory_ptr(r.mem, DATA + 0x100, 32) && iov[1].iov_len == 32);
     CHECK(!virtqueue_has_work(&r.vq) && r.vq.inuse == 1);
     virtqueue_push(&r.vq, &elem, 33);
-    CHECK(vring_acquire_idx(r.used) == 1 && r.vq.inuse == 0);
-    CHECK(le32toh(vring_used_entry(r.used, 0)->id) == 5);
-    CHECK(le32toh(vring_used_entry(r.used, 0)->len) == 33);
+    CHECK(splitq_acquire_idx(r.used) == 1 && r.vq.inuse == 0);
+    CHECK(le32toh(splitq_used_entry(r.used, 0)->id) == 5);
+    CHECK(le32toh(splitq_used_entry(r.used, 0)->len) == 33);
     guest_memory_free(r.mem);
     puts("a chain is popped in order");
 }
@@ -89,10 +89,10 @@ static void test_an_indirect_table_may_follow_direct_buffers(void)
     struct iovec iov[SIZE];
     VirtQueueElement elem;
 
-    r.desc[0] = D(DATA, 16, VRING_NEXT, 1);
-    r.desc[1] = D(TABLE, 32, VRING_INDIRECT | VRING_WRITE, 0); /* WRITE is ignored here */
-    r.table[0] = D(DATA + 0x100, 8, VRING_NEXT, 1);
-    r.table[1] = D(DATA + 0x200, 4, VRING_WRITE, 0);
+    r.desc[0] = D(DATA, 16, SPLITQ_NEXT, 1);
+    r.desc[1] = D(TABLE, 32, SPLITQ_INDIRECT | SPLITQ_WRITE, 0); /* WRITE is ignored here */
+    r.table[0] = D(DATA + 0x100, 8, SPLITQ_NEXT, 1);
+    r.table[1] = D(DATA + 0x200, 4, SPLITQ_WRITE, 0);
     offer(&r, 0);
     CHECK(pop(&r, &elem, iov) == 1);
     CHECK(elem.out_num == 2 && elem.in_num == 1 && elem.out_bytes == 24 && elem.in_bytes == 4);
@@ -101,7 +101,7 @@ static void test_an_indirect_table_may_follow_direct_buffers(void)
 }
 
 /* Each row breaks the queue with exactly this reason. */
-static void expect_broken(bool indirect, VringDesc first, VringDesc second, const char *why)
+static void expect_broken(bool indirect, SplitqDesc first, SplitqDesc second, const char *why)
 {
     Ring r = ring_new(false, indirect);
     struct iovec iov[SIZE];
@@ -109,7 +109,7 @@ static void expect_broken(bool indirect, VringDesc first, VringDesc second, cons
 
     r.desc[0] = first;
     r.desc[1] = second;
-    r.table[0] = D(TABLE, 16, VRING_INDIRECT, 0);
+    r.table[0] = D(TABLE, 16, SPLITQ_INDIRECT, 0);
     offer(&r, 0);
     CHECK(pop(&r, &elem, iov) == -EPROTO);
     if (strcmp(r.vq.broken, why) != 0) {
@@ -123,26 +123,26 @@ static void expect_broken(bool indirect, VringDesc first, VringDesc second, cons
 
 static void test_malformed_chains_break_the_queue(void)
 {
-    VringDesc none = D(0, 0, 0, 0);
+    SplitqDesc none = D(0, 0, 0, 0);
 
-    expect_broken(false, D(DATA, 4, VRING_NEXT, 0), none, "chain longer than the queue");
-    expect_broken(false, D(DATA, 4, VRING_NEXT, SIZE), none, "descriptor index beyond its table");
+    expect_broken(false, D(DATA, 4, SPLITQ_NEXT, 0), none, "chain longer than the queue");
+    expect_broken(false, D(DATA, 4, SPLITQ_NEXT, SIZE), none, "descriptor index beyond its table");
     expect_broken(false, D(DATA, 0, 0, 0), none, "zero-sized buffer");
     expect_broken(false, D(0x1ffff, 2, 0, 0), none, "buffer is not in guest RAM");
     expect_broken(false, D(UINT64_MAX, 2, 0, 0), none, "buffer is not in guest RAM");
-    expect_broken(false, D(DATA, 4, VRING_NEXT | VRING_WRITE, 1), D(DATA, 4, 0, 0),
+    expect_broken(false, D(DATA, 4, SPLITQ_NEXT | SPLITQ_WRITE, 1), D(DATA, 4, 0, 0),
                   "device-readable buffer after a device-writable one");
-    expect_broken(false, D(TABLE, 16, VRING_INDIRECT, 0), none,
+    expect_broken(false, D(TABLE, 16, SPLITQ_INDIRECT, 0), none,
                   "indirect descriptor without the feature");
-    expect_broken(true, D(TABLE, 16, VRING_INDIRECT | VRING_NEXT, 1), none,
+    expect_broken(true, D(TABLE, 16, SPLITQ_INDIRECT | SPLITQ_NEXT, 1), none,
                   "indirect descriptor with a next one");
-    expect_broken(true, D(TABLE, 17, VRING_INDIRECT, 0), none,
+    expect_broken(true, D(TABLE, 17, SPLITQ_INDIRECT, 0), none,
                   "indirect table has an invalid length");
-    expect_broken(true, D(TABLE, 0, VRING_INDIRECT, 0), none,
+    expect_broken(true, D(TABLE, 0, SPLITQ_INDIRECT, 0), none,
                   "indirect table has an invalid length");
-    expect_broken(true, D(0x1fff8, 16, VRING_INDIRECT, 0), none,
+    expect_broken(true, D(0x1fff8, 16, SPLITQ_INDIRECT, 0), none,
                   "indirect table is not in guest RAM");
-    expect_broken(true, D(TABLE, 16, VRING_INDIRECT, 0), none, "nested indirect descriptor");
+    expect_broken(true, D(TABLE, 16, SPLITQ_INDIRECT, 0), none, "nested indirect descriptor");
     puts("malformed chains break the queue");
 }
 
@@ -152,7 +152,7 @@ static void test_an_index_jump_breaks_the_queue(void)
     struct iovec iov[SIZE];
     VirtQueueElement elem;
 
-    vring_publish_idx(r.avail, SIZE + 1);
+    splitq_publish_idx(r.avail, SIZE + 1);
     CHECK(virtqueue_has_work(&r.vq));
     CHECK(pop(&r, &elem, iov) == -EPROTO);
     CHECK(strcmp(r.vq.broken, "available index moved by more than the queue size") == 0);
@@ -223,12 +223,12 @@ static void test_interrupts_follow_the_flags_without_event_idx(void)
 
     r.desc[0] = D(DATA, 4, 0, 0);
     CHECK(round_trip(&r));
-    vring_store(&r.avail->flags, VRING_AVAIL_NO_INTERRUPT);
+    splitq_store(&r.avail->flags, SPLITQ_AVAIL_NO_INTERRUPT);
     CHECK(!round_trip(&r));
     virtqueue_set_notification(&r.vq, false);
-    CHECK(vring_load(&r.used->flags) == VRING_USED_NO_NOTIFY);
+    CHECK(splitq_load(&r.used->flags) == SPLITQ_USED_NO_NOTIFY);
     virtqueue_set_notification(&r.vq, true);
-    CHECK(vring_load(&r.used->flags) == 0);
+    CHECK(splitq_load(&r.used->flags) == 0);
     guest_memory_free(r.mem);
     puts("interrupts follow the flags without EVENT_IDX");
 }
@@ -236,7 +236,7 @@ static void test_interrupts_follow_the_flags_without_event_idx(void)
 static void test_event_idx_wraps_at_65535(void)
 {
     Ring r = ring_new(true, false);
-    _Atomic uint16_t *used_event = vring_used_event(r.avail, SIZE);
+    _Atomic uint16_t *used_event = splitq_used_event(r.avail, SIZE);
 
     r.desc[0] = D(DATA, 4, 0, 0);
     CHECK(round_trip(&r)); /* nothing signalled before: always */
@@ -244,11 +244,11 @@ static void test_event_idx_wraps_at_65535(void)
         /* Every third completion is the one asked for; the others stay silent. */
         bool wanted = done % 3 == 0;
 
-        vring_store(used_event, (uint16_t)(wanted ? done : done + 1));
+        splitq_store(used_event, (uint16_t)(wanted ? done : done + 1));
         CHECK(round_trip(&r) == wanted);
         virtqueue_set_notification(&r.vq, false);
         virtqueue_set_notification(&r.vq, true);
-        CHECK(vring_load(vring_avail_event(r.used, SIZE)) == (uint16_t)(done + 1));
+        CHECK(splitq_load(splitq_avail_event(r.used, SIZE)) == (uint16_t)(done + 1));
     }
     guest_memory_free(r.mem);
     puts("EVENT_IDX wraps at 65535");
@@ -262,7 +262,7 @@ static void test_a_full_lap_without_a_decision_signals(void)
 
     r.desc[0] = D(DATA, 4, 0, 0);
     CHECK(round_trip(&r));
-    vring_store(vring_used_event(r.avail, SIZE), 5);
+    splitq_store(splitq_used_event(r.avail, SIZE), 5);
     for (unsigned i = 0; i < 65536; i++) {
         offer(&r, 0);
         CHECK(pop(&r, &elem, iov) == 1);
@@ -283,7 +283,7 @@ static void *produce(void *opaque)
     Producer *p = opaque;
 
     for (unsigned i = 0; i < p->rounds;) {
-        if ((uint16_t)(p->r->idx - vring_acquire_idx(p->r->used)) < SIZE) {
+        if ((uint16_t)(p->r->idx - splitq_acquire_idx(p->r->used)) < SIZE) {
             offer(p->r, (uint16_t)(i % SIZE));
             i++;
         }

@@ -20,7 +20,7 @@ def guest_line(iothread: bool) -> dict[str, object]:
     latency = {"mean": 120_000, "p50": 118_000, "p99": 240_000, "max": 1_000_000}
     return {
         "bqlscope_guest": 1,
-        "blk": {"iops": 376_000 if iothread else 251_000, "errors": 0, "lat": latency},
+        "blk": {"iops": 376_000 if iothread else 251_000, "errors": 0, "lat_ns": latency},
         "access": {"total": {**access, "reads_per_s": 18_000}},
     }
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import errno
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,15 @@ def test_a_null_drive_reads_zeroes(rig: Any, pool: Any) -> None:
         assert run(rig, backend, lib.BLOCK_READ, 1 << 30, b"x" * 512) == 0
 
 
+def test_discard_gives_the_space_back(image: Path, rig: Any, pool: Any) -> None:
+    image.write_bytes(b"x" * (1 << 20))
+    with open_backend(drive(image), pool) as backend:
+        assert run(rig, backend, lib.BLOCK_DISCARD, 0, bytes(1 << 19)) == 0
+        assert run(rig, backend, lib.BLOCK_FLUSH) == 0
+    assert image.stat().st_size == 1 << 20
+    assert image.stat().st_blocks * 512 < 1 << 20
+
+
 def test_a_ragged_image_is_rounded_up_and_said_so(tmp_path: Path, pool: Any) -> None:
     image = tmp_path / "ragged.img"
     image.write_bytes(bytes(1000))
@@ -125,18 +136,58 @@ def test_a_forbidden_image_is_refused(image: Path, pool: Any) -> None:
         open_backend(drive(image), pool)
 
 
-def test_a_block_size_below_the_devices_is_refused(image: Path, pool: Any) -> None:
-    with open_backend(drive(image, ",logical-block-size=512"), pool) as backend:
+def test_a_larger_block_size_than_the_images_is_fine(image: Path, pool: Any) -> None:
+    with open_backend(drive(image, ",logical-block-size=4096"), pool) as backend:
         assert backend.limits.logical_block == 512
-    try:
-        direct = open_backend(drive(image, ",cache=none"), pool)
-    except DriveOpenError:
-        pytest.skip("no O_DIRECT on this file system")
-    with direct as backend:
-        block = backend.limits.logical_block
-    if block > 512:
-        with pytest.raises(DriveError, match=f"must be at least {block}"):
-            open_backend(drive(image, ",cache=none,logical-block-size=512"), pool)
+
+
+@pytest.fixture(name="device")
+def _device(tmp_path: Path) -> Iterator[Path]:
+    """A loop device with blocks of 4096 bytes."""
+    backing = tmp_path / "backing"
+    backing.write_bytes(b"d" * (1 << 20))
+    command = ["losetup", "--sector-size", "4096", "--find", "--show", str(backing)]
+    if os.geteuid() != 0 or not shutil.which("losetup"):
+        pytest.skip("only root makes loop devices")
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"no loop device: {made.stderr.strip()}")
+    yield Path(made.stdout.strip())
+    subprocess.run(["losetup", "--detach", made.stdout.strip()], check=True)
+
+
+@pytest.mark.parametrize("cache", ["none", "writeback"])
+@pytest.mark.parametrize("aio", ["io_uring", "threads"])
+def test_a_block_device_works_with_its_own_block_size(
+    device: Path, rig: Any, pool: Any, cache: str, aio: str
+) -> None:
+    options = drive(device, f",cache={cache},aio={aio}")
+    with open_backend(options, pool) as backend:
+        assert backend.limits.size == 1 << 20
+        assert backend.limits.logical_block == 4096
+        # One aligned write, one inside a block (read-modify-write), one across two blocks.
+        assert run(rig, backend, lib.BLOCK_WRITE, 4096, b"a" * 4096) == 0
+        assert run(rig, backend, lib.BLOCK_WRITE, 8192 + 512, b"b" * 512) == 0
+        assert run(rig, backend, lib.BLOCK_WRITE, 16384 - 512, b"c" * 1024) == 0
+        assert run(rig, backend, lib.BLOCK_WRITE_ZEROES, 20480, bytes(8192)) == 0
+        assert run(rig, backend, lib.BLOCK_WRITE_ZEROES, 32768 + 512, bytes(512)) == 0
+        assert run(rig, backend, lib.BLOCK_DISCARD, 65536 - 512, bytes(512)) == 0
+        assert run(rig, backend, lib.BLOCK_DISCARD, 131072, bytes(65536)) == 0
+        assert run(rig, backend, lib.BLOCK_FLUSH) == 0
+    expected = bytearray(b"d" * (1 << 20))
+    expected[4096:8192] = b"a" * 4096
+    expected[8192 + 512 : 8192 + 1024] = b"b" * 512
+    expected[16384 - 512 : 16384 + 512] = b"c" * 1024
+    expected[20480 : 20480 + 8192] = bytes(8192)
+    expected[32768 + 512 : 32768 + 1024] = bytes(512)
+    content = bytearray(device.read_bytes())
+    expected[131072 : 131072 + 65536] = content[131072 : 131072 + 65536]
+    assert content == expected
+
+
+def test_a_block_size_below_a_devices_is_refused(device: Path, pool: Any) -> None:
+    with pytest.raises(DriveError, match="logical-block-size=512: must be at least 4096"):
+        open_backend(drive(device, ",logical-block-size=512"), pool)
 
 
 def test_closing_twice_is_harmless_and_use_after_closing_is_not(image: Path, pool: Any) -> None:

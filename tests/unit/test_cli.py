@@ -4,7 +4,6 @@
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -19,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def verb(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def verb(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A module with a command `go` that is installed as the verb `go`; its body is `action`."""
     module = ModuleType("a_verb_for_tests")
 
@@ -33,7 +32,7 @@ def verb(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     module.action = lambda ctx: None  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(VERBS, "go", Verb("a_verb_for_tests:go", "Test."))
-    yield module
+    return module
 
 
 def raising(error: BaseException) -> object:
@@ -119,7 +118,8 @@ def test_a_wrong_command_line_ends_with_2(
 
 
 @pytest.mark.parametrize(
-    "target", ["a_module_that_is_not_there:go", "a_verb_for_tests:stop", "profiler.errors:UserError"]
+    "target",
+    ["a_module_that_is_not_there:go", "a_verb_for_tests:stop", "profiler.errors:UserError"],
 )
 def test_a_verb_that_cannot_be_loaded_is_a_user_error(
     verb: ModuleType,

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Placements, order of trials and the child's command line."""
 
+import math
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +97,7 @@ def test_a_placement_becomes_drive_and_object_options(
 def test_the_guest_is_asked_for_marks_and_interrupts() -> None:
     (line,) = option(arguments(Placement("iothread-vq-mapping")), "--append")
     assert line == (
-        "smp=2 rw=read iodepth=32 bs=4096 ms=1000 warmup_ms=200 queues=2 random=1 irq=1 seed=1 "
+        "smp=2 rw=read iodepth=32 bs=4096 ms=1000 warmup_ms=200 queues=2 random=1 irq=0 seed=1 "
         "marks=1"
     )
 
@@ -117,13 +119,18 @@ def test_a_comma_in_the_path_is_doubled_and_a_readonly_image_stays_so() -> None:
         {"block_size": 2 << 20},
         {"rw": "erase"},
         {"duration": 0.0},
+        {"duration": math.inf},
+        {"duration": math.nan},
+        {"warmup": math.inf},
         {"warmup": -1.0},
         {"poll_max_ns": -1},
+        {"memory": "lots"},
+        {"memory": "0M"},
     ],
 )
-def test_a_workload_out_of_range_is_refused(field: dict[str, int]) -> None:
+def test_a_workload_out_of_range_is_refused(field: dict[str, Any]) -> None:
     with pytest.raises(PlanError, match="--"):
-        Workload(**field)  # type: ignore[arg-type]
+        Workload(**field)
 
 
 def test_a_plan_needs_two_different_placements_and_a_queue_for_each_iothread() -> None:

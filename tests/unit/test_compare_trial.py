@@ -111,7 +111,14 @@ JSON = st.recursive(
     max_leaves=5,
 )
 PATHS = st.sampled_from(
-    [("blk",), ("blk", "lat"), ("blk", "iops"), ("blk", "errors"), ("access",), ("access", "total")]
+    [
+        ("blk",),
+        ("blk", "lat_ns"),
+        ("blk", "iops"),
+        ("blk", "errors"),
+        ("access",),
+        ("access", "total"),
+    ]
 )
 
 

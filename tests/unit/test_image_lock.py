@@ -16,7 +16,7 @@ from vmm._native import ffi, lib
 from vmm.block.backend import BlockBackend, DriveOpenError, open_backend
 from vmm.block.options import parse_drive
 
-qemu = pytest.mark.skipif(
+needs_qemu = pytest.mark.skipif(
     not (shutil.which("qemu-img") and shutil.which("qemu-system-x86_64")), reason="needs QEMU"
 )
 
@@ -53,7 +53,7 @@ def qemu_img(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def running_qemu(image: Path, more: str = "") -> Iterator[None]:
-    """A QEMU whose guest has the image as its disk; it has its locks when it greets."""
+    """A QEMU whose guest has the image as its disk; it answers once the disk is open."""
     command = ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-S", "-nodefaults"]
     command += ["-display", "none", "-qmp", "stdio", "-drive"]
     command += [f"if=virtio,format=raw,file={image}{more}"]
@@ -61,10 +61,13 @@ def running_qemu(image: Path, more: str = "") -> Iterator[None]:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
+            process.stdin.write(b'{"execute":"qmp_capabilities"}\n')
+            process.stdin.flush()
             assert "QMP" in json.loads(process.stdout.readline())
+            assert json.loads(process.stdout.readline()) == {"return": {}}
             yield
         finally:
-            process.communicate(b'{"execute":"qmp_capabilities"}{"execute":"quit"}', timeout=60)
+            process.communicate(b'{"execute":"quit"}\n', timeout=60)
 
 
 def test_a_second_writer_is_refused_with_qemus_words(image: Path, pool: Any) -> None:
@@ -93,18 +96,22 @@ def test_locking_off_asks_nobody_and_stops_nobody(image: Path, pool: Any) -> Non
         pass
 
 
-@qemu
+@pytest.mark.qemu
+@needs_qemu
 def test_qemu_refuses_an_image_we_write(image: Path, pool: Any) -> None:
-    command = ("resize", "-f", "raw", str(image), "+1M")
+    resize = ("resize", "-f", "raw", str(image), "+1M")
+    copy = ("convert", "-f", "raw", "-O", "raw", str(image), str(image) + ".copy")
     with open_drive(image, pool):
-        result = qemu_img(*command)
+        result = qemu_img(*resize)
         assert result.returncode != 0
         assert 'Failed to get "write" lock' in result.stderr
-        assert 'Failed to get shared "write" lock' in qemu_img("check", str(image)).stderr
-    assert qemu_img(*command).returncode == 0
+        assert 'Failed to get shared "write" lock' in qemu_img(*copy).stderr
+    assert qemu_img(*resize).returncode == 0
+    assert qemu_img(*copy).returncode == 0
 
 
-@qemu
+@pytest.mark.qemu
+@needs_qemu
 def test_a_qemu_machine_refuses_an_image_we_write(image: Path, pool: Any) -> None:
     command = ["qemu-system-x86_64", "-M", "pc,accel=tcg", "-S", "-nodefaults"]
     command += ["-display", "none", "-drive", f"if=virtio,format=raw,file={image}"]
@@ -114,7 +121,8 @@ def test_a_qemu_machine_refuses_an_image_we_write(image: Path, pool: Any) -> Non
     assert 'Failed to get "write" lock' in result.stderr
 
 
-@qemu
+@pytest.mark.qemu
+@needs_qemu
 def test_we_refuse_an_image_that_qemu_writes(image: Path, pool: Any) -> None:
     with running_qemu(image):
         assert refused(image, pool) == (
@@ -124,7 +132,8 @@ def test_we_refuse_an_image_that_qemu_writes(image: Path, pool: Any) -> None:
     open_drive(image, pool).close()
 
 
-@qemu
+@pytest.mark.qemu
+@needs_qemu
 def test_we_and_qemu_read_the_same_image(image: Path, pool: Any) -> None:
     with running_qemu(image, ",readonly=on"):
         open_drive(image, pool, ",readonly=on").close()
@@ -133,7 +142,8 @@ def test_we_and_qemu_read_the_same_image(image: Path, pool: Any) -> None:
         assert qemu_img("compare", "-f", "raw", "-F", "raw", str(image), str(image)).returncode == 0
 
 
-@qemu
+@pytest.mark.qemu
+@needs_qemu
 def test_qemus_force_share_reads_what_we_write(image: Path, pool: Any) -> None:
     with open_drive(image, pool):
         result = qemu_img("info", "--force-share", "-f", "raw", "--output=json", str(image))

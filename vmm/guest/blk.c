@@ -24,8 +24,8 @@ static bool find_device(struct guest_blk *blk, const struct platform *platform,
     uint64_t skip = params->disk;
 
     for (uint64_t i = 0; i < count; i++) {
-        uint64_t base = params->device_count ? params->devices[i]
-                                             : params->slot_base + i * params->slot_stride;
+        uint64_t base =
+            params->device_count ? params->devices[i] : params->slot_base + i * params->slot_stride;
 
         if (guest_virtio_probe(&blk->virtio, platform, base, BLK_DEVICE_ID) && !skip--)
             return true;
@@ -49,9 +49,8 @@ static void init_slot(struct guest_blk *blk, unsigned number, uint64_t wire_gpa,
     struct guest_queue *q = &blk->queues[slot->queue];
 
     if (blk->indirect) {
-        const struct virtq_desc whole = {.addr = wire_gpa,
-                                         .len = sizeof(slot->wire->table),
-                                         .flags = VIRTQ_DESC_INDIRECT};
+        const struct virtq_desc whole = {
+            .addr = wire_gpa, .len = sizeof(slot->wire->table), .flags = VIRTQ_DESC_INDIRECT};
 
         q->desc[slot->head] = whole;
         slot->chain = slot->wire->table;

@@ -28,18 +28,18 @@ struct guest_blk_slot {
     struct guest_blk_wire *wire;
     struct virtq_desc *chain; /* the three descriptors: in the table or in the ring */
     void *buffer;
-    uint16_t first;      /* index of chain[0] where the device counts: 0 in a table */
-    uint16_t head;       /* descriptor index the ring names */
+    uint16_t first; /* index of chain[0] where the device counts: 0 in a table */
+    uint16_t head;  /* descriptor index the ring names */
     uint16_t queue;
     bool in_flight;
     enum guest_blk_op op;
-    uint64_t block;      /* in units of bs */
-    uint64_t issued;     /* ticks */
+    uint64_t block;  /* in units of bs */
+    uint64_t issued; /* ticks */
 };
 
 struct guest_blk {
     struct guest_virtio virtio;
-    uint64_t sectors;    /* capacity in 512-byte units */
+    uint64_t sectors; /* capacity in 512-byte units */
     unsigned bs, slot_count, queue_count;
     bool indirect, event_idx, irq, can_flush, read_only;
     struct guest_queue queues[GUEST_MAX_QUEUES];

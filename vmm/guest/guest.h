@@ -52,7 +52,7 @@ struct guest_hammer {
 struct guest_result {
     uint64_t elapsed; /* ticks, the measured window */
     uint64_t ops, reads, writes, errors, kicks;
-    uint64_t blocks;  /* of the disk that were used */
+    uint64_t blocks; /* of the disk that were used */
     uint64_t wrong_blocks, wrong_bytes;
     struct guest_histogram latency; /* ticks, request issued to completion seen */
     struct guest_histogram pio;     /* mode=pio: CPU 0's reads, ticks */
@@ -74,8 +74,7 @@ struct guest {
 };
 
 /* Parse the command line. Returns g->status. *g is zeroed memory; platform outlives g. */
-enum guest_status guest_init(struct guest *g, const struct platform *platform,
-                             const char *cmdline);
+enum guest_status guest_init(struct guest *g, const struct platform *platform, const char *cmdline);
 /* Body of CPU `cpu`; returns when its part is over. CPU 0 returns last, after it has printed the
  * result and written the exit code (the platform may not let it return from that). */
 void guest_cpu_main(struct guest *g, unsigned cpu);

@@ -58,8 +58,7 @@ void guest_run_pio(struct guest *g)
     guest_window_begin(g);
     begin = platform_ticks(g->platform);
     for (uint64_t i = 0; i < g->params.reads && !guest_stopped(g); i++)
-        guest_histogram_record(&g->result.pio,
-                               timed_read(g->platform, &g->params.registers[0]));
+        guest_histogram_record(&g->result.pio, timed_read(g->platform, &g->params.registers[0]));
     g->result.elapsed = platform_ticks(g->platform) - begin;
     guest_window_end(g);
 }

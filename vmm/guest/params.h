@@ -30,21 +30,21 @@ struct guest_params {
     uint64_t mode; /* enum guest_mode */
     uint64_t rw;   /* enum guest_rw */
     uint64_t iodepth;
-    uint64_t bs;       /* bytes */
-    uint64_t blocks;   /* of bs bytes, from the start of the disk; 0: all of it */
+    uint64_t bs;     /* bytes */
+    uint64_t blocks; /* of bs bytes, from the start of the disk; 0: all of it */
     uint64_t queues;
-    uint64_t disk;     /* index among the block devices found */
-    uint64_t random;   /* 0 or 1, as the other switches */
+    uint64_t disk;   /* index among the block devices found */
+    uint64_t random; /* 0 or 1, as the other switches */
     uint64_t irq;
     uint64_t indirect;
     uint64_t marks;
     uint64_t ms;
     uint64_t warmup_ms;
     uint64_t think_ns;
-    uint64_t reads;    /* mode=pio */
+    uint64_t reads; /* mode=pio */
     uint64_t seed;
     uint64_t smp;
-    uint64_t tsc_khz;  /* 0: ask the machine */
+    uint64_t tsc_khz; /* 0: ask the machine */
 
     uint64_t register_count;
     struct guest_register registers[GUEST_MAX_REGISTERS];

@@ -64,7 +64,7 @@ struct guest_queue {
     uint16_t avail_next;      /* where the next chain goes */
     uint16_t avail_published; /* last value of avail->idx */
     uint16_t last_used;
-    uint16_t suppressed_at;   /* last_used when used_event was last pushed out of reach */
+    uint16_t suppressed_at; /* last_used when used_event was last pushed out of reach */
     uint64_t kicks;
 };
 
@@ -72,7 +72,7 @@ struct guest_queue {
 bool guest_queue_init(struct guest_queue *q, struct guest_dma *dma, uint16_t index, uint16_t size,
                       bool event_idx, bool irq);
 
-/* vring_need_event() of the specification: did the index pass `event` on its way from old to new? */
+/* The specification's vring_need_event(): did the index pass `event` between old and new? */
 static inline bool guest_queue_passed(uint16_t event, uint16_t new_idx, uint16_t old_idx)
 {
     return (uint16_t)(new_idx - event - 1) < (uint16_t)(new_idx - old_idx);
@@ -100,8 +100,8 @@ static inline bool guest_queue_publish(struct guest_queue *q)
         kick = guest_queue_passed(atomic_load_explicit(q->avail_event, memory_order_seq_cst),
                                   new_idx, old_idx);
     else
-        kick = !(atomic_load_explicit(&q->used->flags, memory_order_seq_cst) &
-                 VIRTQ_USED_NO_NOTIFY);
+        kick =
+            !(atomic_load_explicit(&q->used->flags, memory_order_seq_cst) & VIRTQ_USED_NO_NOTIFY);
     q->kicks += kick;
     return kick;
 }

@@ -75,8 +75,7 @@ static uint64_t per_second(const struct guest *g, uint64_t count)
     return us ? count * 1000000 / us : 0;
 }
 
-static void access_fields(struct line *line, const struct guest *g,
-                          const struct guest_histogram *h)
+static void access_fields(struct line *line, const struct guest *g, const struct guest_histogram *h)
 {
     number(line, "reads", h->count);
     number(line, "reads_per_s", per_second(g, h->count));
@@ -99,6 +98,7 @@ static void params_fields(struct line *line, const struct guest *g)
     number(line, "ms", params->ms);
     number(line, "tsc_khz", g->tick_khz);
     number(line, "elapsed_ns", guest_ticks_to_ns(g, g->result.elapsed));
+    number(line, "elapsed_ticks", g->result.elapsed);
     if (params->mode != GUEST_MODE_BLK)
         return;
     string(line, "rw", rws[params->rw]);

@@ -25,10 +25,10 @@ struct workload {
     struct guest *g;
     struct guest_blk *blk;
     enum source source;
-    uint64_t blocks;       /* of the disk in use */
-    uint64_t next;         /* position of the source; SOURCE_STREAM: next sequential block */
+    uint64_t blocks; /* of the disk in use */
+    uint64_t next;   /* position of the source; SOURCE_STREAM: next sequential block */
     uint64_t rng;
-    bool closed;           /* issue nothing more */
+    bool closed; /* issue nothing more */
     unsigned in_flight;
     uint64_t last_progress;
 };

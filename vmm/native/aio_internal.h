@@ -116,9 +116,7 @@ struct AioContext {
     TAILQ_HEAD(, AioTimer) expired;
 
     bool has_ring;
-    bool ring_disabled; /* IORING_SETUP_R_DISABLED still in force: no owner yet */
-    bool notify_armed;  /* fdmon_io_uring: the multishot poll of notify_fd is running */
-    bool leave_queued;  /* aio_poll: the next wait submits, do not spend a system call */
+    bool notify_armed; /* fdmon_io_uring: the multishot poll of notify_fd is running */
     struct io_uring ring;
     unsigned inflight; /* AioCqes handed out by aio_get_sqe and not yet staged */
     AioStaged *staged; /* ring buffer of AIO_STAGED_MAX */
@@ -178,7 +176,6 @@ bool aio_timers_run(AioContext *ctx);
 /* aio_ring.c */
 void aio_ring_setup(AioContext *ctx, AioRingSetupFn *ring_setup);
 void aio_ring_teardown(AioContext *ctx);
-void aio_ring_own(AioContext *ctx);
 struct io_uring_sqe *aio_ring_sqe(AioContext *ctx);
 void aio_ring_flush(AioContext *ctx);
 bool aio_ring_ready(AioContext *ctx);

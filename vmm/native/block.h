@@ -53,11 +53,11 @@ typedef struct BlockBackend BlockBackend;
 typedef struct BlockOpenOptions {
     const char *filename;
     bool read_only;
-    bool direct;      /* O_DIRECT */
-    bool locking;     /* refuse a second writer, with QEMU's image-locking byte ranges */
-    int aio;          /* enum BlockAio */
-    bool no_flush;    /* cache=unsafe: flush completes at once */
-    bool no_discard;  /* do not offer discard */
+    bool direct;     /* O_DIRECT */
+    bool locking;    /* refuse a second writer, with QEMU's image-locking byte ranges */
+    int aio;         /* enum BlockAio */
+    bool no_flush;   /* cache=unsafe: flush completes at once */
+    bool no_discard; /* do not offer discard */
 } BlockOpenOptions;
 enum BlockAio { BLOCK_AIO_IO_URING, BLOCK_AIO_THREADS };
 BlockBackend *block_open_file(const BlockOpenOptions *opts, WorkerPool *pool, char *err);

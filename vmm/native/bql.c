@@ -29,6 +29,7 @@
 struct Bql {
     BqlRec *rec;             /* may be NULL */
     const BqlPolicyOps *ops; /* NULL: pthread */
+    const _Atomic uint32_t *enabled; /* the recording's flag, or a constant 0 */
     BqlRecSites *sites;      /* of a lock without recorder, to name its call sites */
     BqlRecSite *site_table;  /* never NULL */
     _Atomic uint32_t sites_used, sites_lost;
@@ -136,6 +137,7 @@ static int set_up_sites(Bql *bql)
 
 Bql *bql_new(const char *policy, BqlRec *rec)
 {
+    static const _Atomic uint32_t never = 0;
     bool known;
     const BqlPolicyOps *ops = find_policy(policy, &known);
     Bql *bql;
@@ -152,6 +154,7 @@ Bql *bql_new(const char *policy, BqlRec *rec)
     memset(bql, 0, sizeof(*bql));
     bql->rec = rec;
     bql->ops = ops;
+    bql->enabled = rec != NULL ? &rec->header->enabled : &never;
     error = set_up_sites(bql);
     if (error != 0) {
         free_bql(bql);
@@ -248,7 +251,8 @@ static BQL_INLINE void check_order(Bql *bql, uint32_t site)
 
 static BQL_INLINE bool recording(Bql *bql)
 {
-    return bql->rec != NULL && bqlrec_recording(bql->rec);
+    /* Acquire, as in bqlrec_recording(). */
+    return atomic_load_explicit(bql->enabled, memory_order_acquire) != 0;
 }
 
 static __attribute__((noinline)) void lock_contended(Bql *bql, BqlRecSelf *self, uint32_t site,

@@ -6,8 +6,8 @@
  * that waits and submits block I/O, asking costs no call of its own. A multishot poll was rejected:
  * it reports edges.
  *
- * Requests are only queued here and go out in wait, because the ring belongs to the thread that
- * waits and handlers may be added by the thread that sets it up.
+ * Requests are only queued here and go out in wait, because the kernel cancels the requests of a
+ * thread that ends, and handlers may be added by a thread that only sets the context up.
  */
 #include <errno.h>
 #include <fcntl.h>

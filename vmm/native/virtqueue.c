@@ -20,7 +20,7 @@
 
 #include <errno.h>
 
-#include "vring.h"
+#include "splitq.h"
 
 /* next is 16 bits wide and a descriptor's own index must fit below 2^15 (2.7.5). */
 #define INDIRECT_MAX 32768u
@@ -57,9 +57,9 @@ int virtqueue_start(VirtQueue *vq)
     if (vq->desc_gpa % 16 || vq->avail_gpa % 2 || vq->used_gpa % 4) {
         return start_error(vq, "ring address is not aligned");
     }
-    vq->desc = guest_memory_ptr(vq->mem, vq->desc_gpa, vring_desc_bytes(vq->size));
-    vq->avail = guest_memory_ptr(vq->mem, vq->avail_gpa, vring_avail_bytes(vq->size));
-    vq->used = guest_memory_ptr(vq->mem, vq->used_gpa, vring_used_bytes(vq->size));
+    vq->desc = guest_memory_ptr(vq->mem, vq->desc_gpa, splitq_desc_bytes(vq->size));
+    vq->avail = guest_memory_ptr(vq->mem, vq->avail_gpa, splitq_avail_bytes(vq->size));
+    vq->used = guest_memory_ptr(vq->mem, vq->used_gpa, splitq_used_bytes(vq->size));
     if (!vq->desc || !vq->avail || !vq->used) {
         return start_error(vq, "ring is not in guest RAM");
     }
@@ -78,7 +78,7 @@ static bool usable(const VirtQueue *vq)
 
 bool virtqueue_has_work(const VirtQueue *vq)
 {
-    return usable(vq) && vring_acquire_idx(vq->avail) != vq->last_avail;
+    return usable(vq) && splitq_acquire_idx(vq->avail) != vq->last_avail;
 }
 
 /* Where the walk of one chain stands. */
@@ -89,7 +89,7 @@ typedef struct ChainWalk {
     bool in_indirect;
 } ChainWalk;
 
-static int enter_indirect(VirtQueue *vq, ChainWalk *walk, const VringDesc *desc)
+static int enter_indirect(VirtQueue *vq, ChainWalk *walk, const SplitqDesc *desc)
 {
     if (!vq->indirect) {
         return broken(vq, "indirect descriptor without the feature");
@@ -97,27 +97,27 @@ static int enter_indirect(VirtQueue *vq, ChainWalk *walk, const VringDesc *desc)
     if (walk->in_indirect) {
         return broken(vq, "nested indirect descriptor");
     }
-    if (desc->flags & VRING_NEXT) {
+    if (desc->flags & SPLITQ_NEXT) {
         return broken(vq, "indirect descriptor with a next one");
     }
-    if (desc->len == 0 || desc->len % sizeof(VringDesc) ||
-        desc->len / sizeof(VringDesc) > INDIRECT_MAX) {
+    if (desc->len == 0 || desc->len % sizeof(SplitqDesc) ||
+        desc->len / sizeof(SplitqDesc) > INDIRECT_MAX) {
         return broken(vq, "indirect table has an invalid length");
     }
     walk->table = guest_memory_ptr(vq->mem, desc->addr, desc->len);
     if (!walk->table) {
         return broken(vq, "indirect table is not in guest RAM");
     }
-    walk->entries = desc->len / sizeof(VringDesc);
+    walk->entries = desc->len / sizeof(SplitqDesc);
     walk->in_indirect = true;
     return 0;
 }
 
-static int take_buffer(VirtQueue *vq, VirtQueueElement *elem, const VringDesc *desc,
+static int take_buffer(VirtQueue *vq, VirtQueueElement *elem, const SplitqDesc *desc,
                        unsigned max_iov)
 {
     unsigned taken = (unsigned)elem->out_num + elem->in_num;
-    bool in = desc->flags & VRING_WRITE;
+    bool in = desc->flags & SPLITQ_WRITE;
 
     if (desc->len == 0) {
         return broken(vq, "zero-sized buffer");
@@ -155,10 +155,10 @@ static int walk_chain(VirtQueue *vq, VirtQueueElement *elem, unsigned max_iov)
         if (index >= walk.entries) {
             return broken(vq, "descriptor index beyond its table");
         }
-        VringDesc desc = vring_read_desc(walk.table + index * sizeof(VringDesc));
+        SplitqDesc desc = splitq_read_desc(walk.table + index * sizeof(SplitqDesc));
         int ret;
 
-        if (desc.flags & VRING_INDIRECT) {
+        if (desc.flags & SPLITQ_INDIRECT) {
             ret = enter_indirect(vq, &walk, &desc);
             if (ret < 0) {
                 return ret;
@@ -175,7 +175,7 @@ static int walk_chain(VirtQueue *vq, VirtQueueElement *elem, unsigned max_iov)
         if (ret < 0) {
             return ret;
         }
-        if (!(desc.flags & VRING_NEXT)) {
+        if (!(desc.flags & SPLITQ_NEXT)) {
             return 1;
         }
         index = desc.next;
@@ -190,7 +190,7 @@ int virtqueue_pop(VirtQueue *vq, VirtQueueElement *elem, struct iovec *iov, unsi
     if (!usable(vq)) {
         return 0;
     }
-    uint16_t waiting = (uint16_t)(vring_acquire_idx(vq->avail) - vq->last_avail);
+    uint16_t waiting = (uint16_t)(splitq_acquire_idx(vq->avail) - vq->last_avail);
     if (waiting == 0) {
         return 0;
     }
@@ -200,7 +200,7 @@ int virtqueue_pop(VirtQueue *vq, VirtQueueElement *elem, struct iovec *iov, unsi
     if (vq->inuse >= vq->size) {
         return broken(vq, "more chains in flight than the queue holds");
     }
-    uint16_t head = vring_load(vring_avail_entry(vq->avail, vq->last_avail & (vq->size - 1u)));
+    uint16_t head = splitq_load(splitq_avail_entry(vq->avail, vq->last_avail & (vq->size - 1u)));
     *elem = (VirtQueueElement){.head = head, .iov = iov};
     int ret = walk_chain(vq, elem, max_iov);
     if (ret == 1) {
@@ -218,10 +218,10 @@ void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, uint32_t writte
     if (!usable(vq)) {
         return;
     }
-    VringUsedElem entry = {.id = htole32(elem->head), .len = htole32(written)};
-    *vring_used_entry(vq->used, vq->used_idx & (vq->size - 1u)) = entry;
+    SplitqUsedElem entry = {.id = htole32(elem->head), .len = htole32(written)};
+    *splitq_used_entry(vq->used, vq->used_idx & (vq->size - 1u)) = entry;
     vq->used_idx++;
-    vring_publish_idx(vq->used, vq->used_idx);
+    splitq_publish_idx(vq->used, vq->used_idx);
     /* Once the index has gone all the way round, its distance from the last notified one means
      * nothing any more: the next virtqueue_should_notify() must say yes. */
     if (vq->used_idx == vq->signalled_used) {
@@ -236,16 +236,16 @@ bool virtqueue_should_notify(VirtQueue *vq)
     }
     /* used.idx is written, used_event or flags are read: partner is the driver's fence between
      * writing used_event (or flags) and looking at used.idx again. */
-    vring_event_fence();
+    splitq_event_fence();
     if (!vq->event_idx) {
-        return !(vring_load(&((VringHead *)vq->avail)->flags) & VRING_AVAIL_NO_INTERRUPT);
+        return !(splitq_load(&((SplitqHead *)vq->avail)->flags) & SPLITQ_AVAIL_NO_INTERRUPT);
     }
     uint16_t old_idx = vq->signalled_used;
     bool valid = vq->signalled_used_valid;
     vq->signalled_used = vq->used_idx;
     vq->signalled_used_valid = true;
     return !valid ||
-           vring_need_event(vring_load(vring_used_event(vq->avail, vq->size)), vq->used_idx,
+           splitq_need_event(splitq_load(splitq_used_event(vq->avail, vq->size)), vq->used_idx,
                             old_idx);
 }
 
@@ -256,15 +256,15 @@ void virtqueue_set_notification(VirtQueue *vq, bool on)
     }
     vq->notification = on;
     if (!vq->event_idx) {
-        vring_store(&((VringHead *)vq->used)->flags, on ? 0 : VRING_USED_NO_NOTIFY);
+        splitq_store(&((SplitqHead *)vq->used)->flags, on ? 0 : SPLITQ_USED_NO_NOTIFY);
     } else if (on) {
         /* Off needs no store: an event index that lies behind is not passed again until the
          * ring has gone round, and then a kick too many does no harm. */
-        vring_store(vring_avail_event(vq->used, vq->size), vq->last_avail);
+        splitq_store(splitq_avail_event(vq->used, vq->size), vq->last_avail);
     }
     if (on) {
         /* The wish is written, avail.idx is read next (by virtqueue_has_work()): partner is the
          * driver's fence between publishing avail.idx and reading the wish. */
-        vring_event_fence();
+        splitq_event_fence();
     }
 }

@@ -50,7 +50,7 @@ struct kvm_pit_config {
 struct kvm_enable_cap {
     uint32_t cap;
     uint32_t flags;
-    uint64_t args[4];
+    unsigned long long args[4];
     ...;
 };
 struct kvm_ioeventfd {

@@ -1,24 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* C source in front of the generated wrappers: the headers whose contents cdef/ declares. */
 #include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "aio.h"
+#include "bench_recorder.h"
 #include "block.h"
 #include "bql.h"
 #include "debug_exit.h"
 #include "guest_host.h"
+#include "iothread.h"
 #include "kvm_ioctl.h"
 #include "kvm_state.h"
 #include "main_loop.h"
+#include "memory.h"
 #include "serial16550.h"
 #include "testing_block.h"
+#include "testing_driver.h"
+#include "testing_virtio.h"
+#include "thread.h"
 #include "vcpu.h"
 #include "vcpu_qtest.h"
-#include "iothread.h"
 #include "virtio_blk.h"
 #include "virtio_mmio.h"
+#include "virtqueue.h"
 #include "worker_pool.h"
-#include "thread.h"
 
 #include "python/ops.h"
 #include "python/pyregion.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: thread. Mirrors the header of the same name; see there for the contract. */
 typedef ... VmmThread;
 void vmm_thread_join(VmmThread *thread);
