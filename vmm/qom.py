@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from vmm.errors import VmmError
 
-
+MAX_HOST_CPUS = 1024  # glibc's cpu_set_t
 T = TypeVar("T")
 
 
@@ -29,6 +29,14 @@ def parse_bool(value: object) -> bool:
     if text not in words:
         raise ValueError("expects on or off")
     return words[text]
+
+
+def host_cpu(value: object) -> int:
+    """A CPU number of the host, or -1 for any. Whether it exists shows when a thread starts."""
+    number = int(str(value))
+    if not -1 <= number < MAX_HOST_CPUS:
+        raise ValueError(f"expects a CPU number below {MAX_HOST_CPUS}, or -1")
+    return number
 
 
 class Property(Generic[T]):
