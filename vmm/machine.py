@@ -61,6 +61,9 @@ class Machine:
         self._undo = ExitStack()
         try:
             self._build()
+        except OSError as error:  # the host refused: memory, descriptors, KVM, threads
+            self._undo.close()
+            raise VmmError(error.strerror or str(error)) from error
         except BaseException:
             self._undo.close()
             raise
