@@ -204,19 +204,22 @@ class QomTree:
 
     def list(self, path: str) -> list[PropertyInfo]:
         """Children and properties at a path, as qom-list gives them."""
+        here = self._objects.get(path)
         prefix = path.rstrip("/") + "/"
         children: dict[str, str] = {}
         for other, obj in self._objects.items():
             if other.startswith(prefix):
                 name, _, rest = other[len(prefix) :].partition("/")
-                children.setdefault(name, "container" if rest else obj.TYPE)
+                if rest:
+                    children.setdefault(name, "container")
+                else:  # an object that has children of its own is what it is
+                    children[name] = obj.TYPE
         rows = [PropertyInfo(name, f"child<{kind}>") for name, kind in sorted(children.items())]
-        here = self._objects.get(path)
         if here is not None:
             for name, prop in here.properties().items():
                 kind = f"link<{prop.target_type}>" if isinstance(prop, Link) else _type_name(prop)
                 rows.append(PropertyInfo(name, kind))
-        elif not rows:
+        elif not rows and path != "/":
             raise VmmError(f"no object at '{path}'")
         return rows
 
