@@ -10,10 +10,6 @@ class VmmError(Exception):
     """Something a person can fix: the message is one line and names the way out."""
 
 
-class GuestCrash(VmmError):
-    """The guest stopped in a way it did not ask for (triple fault, emulation failure)."""
-
-
 class CallbackError(VmmError):
     """A Python device callback raised; the original exception is the cause."""
 

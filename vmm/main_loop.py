@@ -58,10 +58,7 @@ class NativeSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll without the BQL, run native handlers with it; ``timeout`` in seconds."""
-        if timeout is None:
-            limit = _FORCED_LOOK_NS
-        else:
-            limit = max(0, int(timeout * 1e9))
+        limit = _FORCED_LOOK_NS if timeout is None else max(0, int(timeout * 1e9))
         count = lib.main_loop_wait(
             self._context, self._bql, limit, self._fds, self._events, _MAX_READY
         )

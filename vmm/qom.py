@@ -92,7 +92,7 @@ class Link(Property["QomObject | None"]):
     def _check_target(self, value: Any) -> "QomObject | None":
         if value is None:
             return None
-        if not isinstance(value, QomObject) or value.TYPE != self.target_type:
+        if not isinstance(value, QomObject) or self.target_type != value.TYPE:
             raise ValueError(f"expects an object of type {self.target_type}")
         return value
 

@@ -253,7 +253,9 @@ def tiny_disk(tmp_path: Path) -> str:
 
 def test_a_full_disk_for_the_recording_is_one_clear_line(tiny_disk: str, tmp_path: Path) -> None:
     recording = tmp_path / "full" / "r.bql"
-    result = run_vm(*IDLE, "--recording", str(recording), program=in_namespace(f"{tiny_disk} && exec"))
+    result = run_vm(
+        *IDLE, "--recording", str(recording), program=in_namespace(f"{tiny_disk} && exec")
+    )
     assert str(recording) in result.complaint()
     assert os.strerror(errno.ENOSPC) in result.complaint()
 

@@ -80,9 +80,7 @@ COMMANDS = {
     Step.FINISH: CpuCommand.FINISH,
 }
 STEPS = st.lists(
-    st.tuples(
-        st.sampled_from([*Step, Step.RUN, Step.RUN, Step.PAUSE]), st.integers(0, CPUS - 1)
-    ),
+    st.tuples(st.sampled_from([*Step, Step.RUN, Step.RUN, Step.PAUSE]), st.integers(0, CPUS - 1)),
     max_size=30,
 )
 ACCESSES = st.lists(st.lists(st.integers(0, CPUS - 1), max_size=12), min_size=1, max_size=3)
@@ -102,9 +100,7 @@ def do_command(cpu: X86Cpu, model: Model, command: CpuCommand) -> None:
 def do_work(rig: Rig, cpu: X86Cpu, model: Model) -> None:
     ran: list[bool] = []
     result = rig.run_on(cpu, lambda: ran.append(rig.bql.locked()))
-    assert (result, ran) == (0, [True]) or (
-        model.finishing and (result, ran) == (-errno.ESRCH, [])
-    )
+    assert (result, ran) == (0, [True]) or (model.finishing and (result, ran) == (-errno.ESRCH, []))
 
 
 def do_step(rig: Rig, models: list[Model], step: Step, index: int) -> None:
@@ -133,8 +129,7 @@ def do_step(rig: Rig, models: list[Model], step: Step, index: int) -> None:
 
 
 def access_all(rig: Rig, targets: list[int], values: list[int]) -> None:
-    for index in targets:
-        values.append(rig.access(rig.cpus[index], REGISTER))
+    values.extend(rig.access(rig.cpus[index], REGISTER) for index in targets)
 
 
 @given(STEPS, ACCESSES)

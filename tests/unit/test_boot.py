@@ -263,7 +263,8 @@ def test_the_native_guest_needs_memory_for_its_rings() -> None:
 VALID = ElfBuilder(notes=note(b"GNU\0", 3, bytes(8)) + pvh_note(0x10_0000)).build()
 MUTATIONS = st.lists(
     st.tuples(
-        st.integers(0, len(VALID) - 1), st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]) | st.integers(0, 255)
+        st.integers(0, len(VALID) - 1),
+        st.sampled_from([0, 1, 0x7F, 0x80, 0xFF]) | st.integers(0, 255),
     ),
     min_size=1,
     max_size=8,

@@ -14,7 +14,13 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("128M", 128 * MIB), ("2G", 2 << 30), ("65536k", 64 * MIB), ("256", 256 * MIB), ("1g", 1 << 30)],
+    [
+        ("128M", 128 * MIB),
+        ("2G", 2 << 30),
+        ("65536k", 64 * MIB),
+        ("256", 256 * MIB),
+        ("1g", 1 << 30),
+    ],
 )
 def test_sizes_have_qemus_suffixes_and_default_to_mib(text: str, size: int) -> None:
     assert parse_size(text) == size
@@ -25,7 +31,7 @@ def test_sizes_have_qemus_suffixes_and_default_to_mib(text: str, size: int) -> N
     ["", "0", "0G", "-1", "1.5G", "1T", "M", " 1M", "1M ", "1MB", "0x10", "٣M", "1" * 13, "65537G"],
 )
 def test_other_texts_are_no_sizes(text: str) -> None:
-    with pytest.raises(VmmError, match="--memory .*: must be a size such as"):
+    with pytest.raises(VmmError, match=r"--memory .*: must be a size such as"):
         parse_size(text)
 
 
@@ -71,7 +77,7 @@ def test_drives_are_parsed_in_their_order() -> None:
 
 
 def test_the_drive_that_is_wrong_is_named() -> None:
-    with pytest.raises(VmmError, match="--drive cache=maybe: .*cache"):
+    with pytest.raises(VmmError, match=r"--drive cache=maybe: .*cache"):
         parse_drives(("driver=null", "cache=maybe"))
 
 

@@ -25,7 +25,7 @@ def refuse_to_open(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     def refuse(path: str, flags: int) -> int:
         raise OSError(code, os.strerror(code), path)
 
-    monkeypatch.setattr(detect.os, "open", refuse)
+    monkeypatch.setattr("vmm.accel.detect.os.open", refuse)
 
 
 def works(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
@@ -91,9 +91,9 @@ def test_a_device_that_is_not_kvm_is_not_taken_for_it(
 
 
 def test_another_architecture_uses_qtest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect.os, "open", lambda path, flags: os.eventfd(0))
-    monkeypatch.setattr(detect.fcntl, "ioctl", lambda fd, request: 12)
-    monkeypatch.setattr(detect.platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr("vmm.accel.detect.os.open", lambda path, flags: os.eventfd(0))
+    monkeypatch.setattr("vmm.accel.detect.fcntl.ioctl", lambda fd, request: 12)
+    monkeypatch.setattr("vmm.accel.detect.platform.machine", lambda: "aarch64")
     assert kvm_problem() == "the kvm accelerator runs x86-64 guests only, this host is aarch64"
 
 

@@ -34,7 +34,14 @@ def recorded(tmp_path: Path) -> Iterator[Rig]:
 
 @pytest.mark.parametrize(
     ("base", "size"),
-    [(0x1000, 0x100), (0x1010, 1), (0xFFF, 2), (0x10FF, 2), (0x800, 0x1000), (0x10FF, TOP - 0x10FF)],
+    [
+        (0x1000, 0x100),
+        (0x1010, 1),
+        (0xFFF, 2),
+        (0x10FF, 2),
+        (0x800, 0x1000),
+        (0x10FF, TOP - 0x10FF),
+    ],
 )
 def test_a_region_that_overlaps_another_is_refused(rig: Rig, base: int, size: int) -> None:
     rig.probe(0x1000, 0x100)

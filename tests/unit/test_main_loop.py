@@ -69,7 +69,12 @@ def test_timers_fire_in_the_order_of_their_times(main_loop: MainLoop) -> None:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
         started = loop.time()
-        loop.call_later(0.02, lambda: (fired.append("late"), done.set_result(None)))
+
+        def late() -> None:
+            fired.append("late")
+            done.set_result(None)
+
+        loop.call_later(0.02, late)
         loop.call_later(0.01, fired.append, "early")
         loop.call_later(0.005, fired.append, "cancelled").cancel()
         loop.call_soon(fired.append, "now")
@@ -116,12 +121,17 @@ def test_a_full_pipe_becomes_writable(main_loop: MainLoop, pipe: tuple[int, int]
     async def body() -> None:
         loop = asyncio.get_running_loop()
         writable = loop.create_future()
-        loop.add_writer(writer, lambda: writable.done() or writable.set_result(None))
+
+        def ready() -> None:
+            loop.remove_writer(writer)
+            writable.set_result(None)
+
+        loop.add_writer(writer, ready)
         await asyncio.sleep(0)
         assert not writable.done()
         loop.call_soon(os.read, reader, filled)
         await writable
-        loop.remove_writer(writer)
+        assert not loop.remove_writer(writer)
 
     run(main_loop, body())
 
@@ -270,11 +280,11 @@ def test_an_ordinary_signal_handler_interrupts_a_sleeping_loop(
 ) -> None:
     """No descriptor becomes ready, so nothing but the signal itself can end the wait."""
 
-    class Interrupted(Exception):
+    class InterruptionError(Exception):
         pass
 
     def handler(number: int, frame: object) -> None:
-        raise Interrupted
+        raise InterruptionError
 
     before = signal.signal(signal.SIGUSR2, handler)
     main = threading.get_ident()
@@ -292,7 +302,7 @@ def test_an_ordinary_signal_handler_interrupts_a_sleeping_loop(
     main_loop.asyncio.call_soon(started.set)
     began = time.monotonic()
     try:
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptionError):
             main_loop.asyncio.run_forever()
     finally:
         thread.join()

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.support.rig import Probe, Rig, thread_names, thread_sleeps, wait_until
+from tests.support.rig import Rig, thread_names, thread_sleeps, wait_until
 from vmm._native import ffi, lib
 from vmm.accel.kvm import KvmAccelerator
 from vmm.accel.qtest import QtestAccelerator
@@ -26,6 +26,10 @@ def rig() -> Iterator[Rig]:
 def command(rig: Rig, cpu: X86Cpu, what: CpuCommand) -> None:
     with rig.bql.held():
         cpu.command(what)
+
+
+def state_of(cpu: X86Cpu) -> CpuState:
+    return cpu.state
 
 
 def pause(rig: Rig, *cpus: X86Cpu) -> None:
@@ -202,7 +206,7 @@ def test_a_pause_waits_for_the_access_that_is_under_way(rig: Rig) -> None:
     access = Later(rig, cpu)
     assert gate.entered.wait(20)
     command(rig, cpu, CpuCommand.PAUSE)
-    assert cpu.state is CpuState.RUNNING
+    assert state_of(cpu) is CpuState.RUNNING
     gate.released.set()
     pause(rig, cpu)
     assert cpu.state is CpuState.PAUSED
@@ -218,10 +222,7 @@ def test_run_on_cpu_runs_in_the_vcpus_thread_under_the_lock_in_every_state(
     seen = []
     for _ in range(3):
         assert (
-            rig.run_on(
-                cpu, lambda: seen.append((threading.get_native_id(), rig.bql.locked()))
-            )
-            == 0
+            rig.run_on(cpu, lambda: seen.append((threading.get_native_id(), rig.bql.locked()))) == 0
         )
     assert seen == [(lib.vmm_thread_tid(cpu.native.thread), True)] * 3
     assert cpu.state is state
@@ -288,7 +289,7 @@ def test_finishing_in_the_middle_of_an_access_lets_it_complete_first(rig: Rig) -
     access = Later(rig, cpu)
     assert gate.entered.wait(20)
     command(rig, cpu, CpuCommand.FINISH)
-    assert cpu.state is CpuState.RUNNING
+    assert state_of(cpu) is CpuState.RUNNING
     gate.released.set()
     assert access.result() == 0x55
     finish(rig, cpu)

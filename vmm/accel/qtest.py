@@ -49,7 +49,9 @@ class QtestAccelerator:
     def add_ioeventfd(self, mmio_address: int, value: int, fd: int) -> None:
         """See Accelerator.add_ioeventfd; the dispatch does what the kernel would."""
         check(
-            lib.iospace_add_ioeventfd(self._iospace, lib.IO_MMIO, mmio_address, 4, False, value, fd),
+            lib.iospace_add_ioeventfd(
+                self._iospace, lib.IO_MMIO, mmio_address, 4, False, value, fd
+            ),
             "adding an ioeventfd",
         )
 

@@ -80,9 +80,7 @@ def _load_segments(memory: GuestMemory, image: ElfImage, path: Path) -> int:
     return end
 
 
-def _load_initrd(
-    memory: GuestMemory, path: Path | None, kernel_end: int
-) -> tuple[int, int] | None:
+def _load_initrd(memory: GuestMemory, path: Path | None, kernel_end: int) -> tuple[int, int] | None:
     """As high as it fits below 3 GiB, page aligned. Returns (address, size)."""
     if path is None:
         return None

@@ -77,9 +77,7 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     metavar="iothread,id=ID,...",
     help="An iothread; poll-max-ns=, poll-grow=, poll-shrink=, cpu=. Repeatable.",
 )
-@click.option(
-    "--serial", default="stdio", show_default=True, help="stdio, null or file:PATH."
-)
+@click.option("--serial", default="stdio", show_default=True, help="stdio, null or file:PATH.")
 @click.option(
     "--bql-policy",
     type=click.Choice(["pthread", "ticket", "mcs"]),
@@ -123,7 +121,7 @@ def run(json_file: Path | None, **options: Any) -> None:
     sys.exit(_exit_status(request))
 
 
-def _config(  # noqa: PLR0917 - one argument an option
+def _config(
     kernel: str,
     append: str,
     initrd: Path | None,
