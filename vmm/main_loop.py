@@ -16,7 +16,6 @@ from vmm.errors import check, check_pointer
 
 _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _MAX_READY = 64
-_FORCED_LOOK_NS = 3600 * 1_000_000_000
 
 
 class NativeSelector(selectors.BaseSelector):
@@ -58,7 +57,7 @@ class NativeSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll without the BQL, run native handlers with it; ``timeout`` in seconds."""
-        limit = _FORCED_LOOK_NS if timeout is None else max(0, int(timeout * 1e9))
+        limit = -1 if timeout is None else max(0, int(timeout * 1e9))
         count = lib.main_loop_wait(
             self._context, self._bql, limit, self._fds, self._events, _MAX_READY
         )

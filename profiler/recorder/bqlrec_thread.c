@@ -48,8 +48,7 @@ static BqlRecSelf *new_self(BqlRec *rec, unsigned index)
     }
     self->thread = block(rec, index);
     self->blames = (BqlRecBlame *)((uint8_t *)self->thread + BQLREC_BLAME_OFFSET);
-    if (bqlrec_file_reserve(rec, at + BQLREC_EVENTS_OFFSET,
-                            BQLREC_EVENTS * sizeof(BqlRecEvent))) {
+    if (bqlrec_file_reserve(rec, at + BQLREC_EVENTS_OFFSET, BQLREC_EVENTS * sizeof(BqlRecEvent))) {
         self->events = (BqlRecEvent *)((uint8_t *)self->thread + BQLREC_EVENTS_OFFSET);
     }
     self->who_base = BQLREC_WHO(index, 0);
@@ -87,6 +86,7 @@ static BqlRecSelf *new_lost_locked(BqlRec *rec)
     atomic_fetch_add_explicit(&rec->header->threads_lost, 1, memory_order_relaxed);
     if (self != NULL) {
         self->who_base = BQLREC_WHO(BQLREC_NO_THREAD, 0);
+        self->row_site = UINT32_MAX; /* every look-up takes the slow path and finds none */
         self->next_lost = rec->shared->lost;
         rec->shared->lost = self;
     }

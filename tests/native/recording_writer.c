@@ -6,6 +6,7 @@
  *   recording_writer busy PATH    three threads fight for the lock until standard input ends;
  *                                 prints "ready" once each of them has had it
  *
+ * PATH may be "default": where the recorder puts its files by itself.
  * The order of threads is forced by semaphores and by the recording's own count of waiters.
  */
 #include <pthread.h>
@@ -132,7 +133,8 @@ int main(int argc, char **argv)
 {
     CHECK(argc == 3);
     char err[BQLREC_ERR_SIZE] = "";
-    BqlRecConfig config = {.path = argv[2], .vm_name = "known"};
+    const char *path = strcmp(argv[2], "default") == 0 ? NULL : argv[2];
+    BqlRecConfig config = {.path = path, .vm_name = "known"};
     BqlRec *rec = bqlrec_open(&config, err);
 
     if (rec == NULL) {

@@ -80,6 +80,15 @@ def test_rows_and_threads_that_are_new_count_in_full(tmp_path: Path) -> None:
     assert between.events[late].written == 1
 
 
+def test_a_log_with_fewer_events_is_not_a_later_one(tmp_path: Path) -> None:
+    build = example()
+    before = snap(build, tmp_path).events[2]
+    build.acquire(2, 2, hold=1)
+    after = snap(build, tmp_path).events[2]
+    with pytest.raises(ValueError, match="is the later one"):
+        before.since(after)
+
+
 def test_the_holder_at_the_start_is_kept(tmp_path: Path) -> None:
     build = example()
     build.hold_now(0, 1)

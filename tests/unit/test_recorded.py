@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from profiler import cli
 from profiler.blame import HANDOFF, UNKNOWN, blame_matrix
 from profiler.check import Verdict, check_snapshot
 from profiler.model import Blocked, Integrity, Kind, Role, Snapshot
-from profiler.reader import Recording
+from profiler.reader import Recording, find_recordings
 from profiler.summary import summarise
 
 ROOT = Path(__file__).parents[2]
@@ -131,3 +132,27 @@ def test_a_process_that_ends_in_order_closes_its_recording(
     assert snapshot.closed
     assert {t.live for t in snapshot.threads} == {False}
     assert check_snapshot(snapshot).ok
+
+
+@pytest.mark.parametrize("variable", ["XDG_RUNTIME_DIR", "TMPDIR"])
+def test_a_running_process_is_found_where_the_recorder_put_its_file(
+    writer: Path,
+    tmp_path: Path,
+    variable: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "without recordings"))
+    monkeypatch.setenv(variable, str(tmp_path))
+    command = [str(writer), "busy", "default"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert [(p.pid, p.alive) for p in find_recordings()] == [(process.pid, True)]
+        assert cli.main(["check", str(process.pid)]) == 0
+        process.kill()
+    assert "(alive)" in capsys.readouterr().out
+    assert [(p.pid, p.alive) for p in find_recordings()] == [(process.pid, False)]

@@ -17,7 +17,7 @@ _NOTE = struct.Struct("<III")
 
 @dataclass(frozen=True)
 class Segment:
-    """A PT_LOAD: ``data`` goes to guest physical ``address``, zero-filled to ``memory_size``."""
+    """One PT_LOAD: ``data`` goes to ``address`` (guest physical), zeroes up to ``memory_size``."""
 
     address: int
     data: memoryview
@@ -50,8 +50,11 @@ def read_kernel(path: Path) -> ElfImage:
 
 def _parse(data: memoryview, path: Path) -> ElfImage:
     if bytes(data[:4]) != b"\x7fELF":
-        compressed = bytes(data[514:518]) == b"HdrS"
-        hint = " (a bzImage: pass the vmlinux it was made from)" if compressed else ""
+        hint = (
+            " (a bzImage: pass the vmlinux it was made from)"
+            if bytes(data[514:518]) == b"HdrS"
+            else ""
+        )
         raise VmmError(f"kernel {path}: not an ELF file{hint}")
     ident, _, machine, _, _, phoff, _, _, _, phentsize, phnum, *_ = _EHDR.unpack_from(data)
     if ident[4] != 2 or machine != EM_X86_64:

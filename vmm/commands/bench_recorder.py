@@ -45,9 +45,7 @@ def run(rounds: int = 101, iterations: int = 20_000) -> dict[str, Any]:
         for threads in CONTENDED_THREADS:
             rates = ffi.new("BenchRecorderContended *")
             _check(
-                lib.bench_recorder_contended(
-                    path, threads, max(1, rounds // 10), iterations, rates
-                )
+                lib.bench_recorder_contended(path, threads, max(1, rounds // 10), iterations, rates)
             )
             contended[str(threads)] = {
                 "raw_pairs_per_s": rates.raw_pairs_per_s,
