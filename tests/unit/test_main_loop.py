@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 import asyncio
 import os
-import selectors
 import signal
 import socket
 import threading
@@ -14,7 +13,7 @@ import pytest
 from tests.support.rig import thread_sleeps, wait_until
 from vmm._native import ffi, lib
 from vmm.bql import Bql
-from vmm.main_loop import MainLoop, NativeSelector
+from vmm.main_loop import MainLoop
 from vmm.requests import RequestKind, Requests
 
 PATIENCE_SECONDS = 20
@@ -310,114 +309,40 @@ def test_an_ordinary_signal_handler_interrupts_a_sleeping_loop(
     assert time.monotonic() - began < PATIENCE_SECONDS / 2
 
 
-class TestSelector:
-    @pytest.fixture
-    def selector(self, bql: Bql) -> Iterator[NativeSelector]:
-        context = lib.aio_context_new(ffi.new("AioConfig *", {"ring": True}))
-        made = NativeSelector(context, bql.handle)
-        yield made
-        made.close()
-        lib.aio_context_free(context)
-
-    def test_it_registers_modifies_and_unregisters(
-        self, selector: NativeSelector, pipe: tuple[int, int]
-    ) -> None:
-        key = selector.register(pipe[1], selectors.EVENT_READ, "data")
-        assert (selector.get_key(pipe[1]), dict(selector.get_map())) == (key, {pipe[1]: key})
-        assert selector.select(0) == []
-        changed = selector.modify(pipe[1], selectors.EVENT_WRITE, "other")
-        assert selector.select(0) == [(changed, selectors.EVENT_WRITE)]
-        assert selector.unregister(pipe[1]) == changed
-        assert selector.select(0) == []
-        with pytest.raises(KeyError):
-            selector.get_key(pipe[1])
-
-    def test_it_refuses_what_selectors_refuse(
-        self, selector: NativeSelector, pipe: tuple[int, int]
-    ) -> None:
-        with pytest.raises(ValueError, match="invalid events"):
-            selector.register(pipe[0], 0)
-        with pytest.raises(ValueError, match="invalid events"):
-            selector.register(pipe[0], 4)
-        selector.register(pipe[0], selectors.EVENT_READ)
-        with pytest.raises(KeyError, match="already registered"):
-            selector.register(pipe[0], selectors.EVENT_READ)
-        with pytest.raises(KeyError, match="not registered"):
-            selector.unregister(pipe[1])
-        with pytest.raises(OSError, match="watching a file descriptor"):
-            selector.register(1 << 20, selectors.EVENT_READ)
-
-    def test_a_hang_up_shows_as_readable(self, selector: NativeSelector) -> None:
-        here, there = socket.socketpair()
-        key = selector.register(here, selectors.EVENT_READ)
-        there.close()
-        assert selector.select(1) == [(key, selectors.EVENT_READ)]
-        selector.unregister(here)
-        here.close()
-
-    def test_a_closed_object_can_still_be_unregistered(self, selector: NativeSelector) -> None:
-        here, there = socket.socketpair()
-        selector.register(here, selectors.EVENT_READ)
-        with here, there:
-            pass
-        assert here.fileno() == -1
-        selector.unregister(here)
-        assert not selector.get_map()
-
-    def test_a_time_limit_ends_the_wait(self, selector: NativeSelector) -> None:
-        began = time.monotonic()
-        assert selector.select(0.02) == []
-        assert 0.02 <= time.monotonic() - began < PATIENCE_SECONDS
-
-    def test_a_hundred_ready_descriptors_are_all_reported(self, selector: NativeSelector) -> None:
-        fds = [os.eventfd(1, os.EFD_NONBLOCK) for _ in range(100)]
-        for fd in fds:
-            selector.register(fd, selectors.EVENT_READ)
-        seen: set[int] = set()
-        for _ in range(10):
-            for key, _events in selector.select(0):
-                seen.add(key.fd)
-                os.eventfd_read(key.fd)  # handled, so that those left over come up
-        assert seen == set(fds)
-        for fd in fds:
-            selector.unregister(fd)
-            os.close(fd)
+@pytest.fixture
+def requests(main_loop: MainLoop) -> Iterator[Requests]:
+    made = Requests(main_loop.asyncio)
+    yield made
+    made.close()
 
 
-class TestRequests:
-    @pytest.fixture
-    def requests(self, main_loop: MainLoop) -> Iterator[Requests]:
-        made = Requests(main_loop.asyncio)
-        yield made
-        made.close()
+def test_the_first_request_wins(main_loop: MainLoop, requests: Requests) -> None:
+    requests.file(RequestKind.RESET, 5, "first %s %n")
+    requests.file(RequestKind.SHUTDOWN, 6, "second")
+    taken = run(main_loop, requests.wait())
+    assert (taken.kind, taken.code, taken.vcpu) == (RequestKind.RESET, 5, -1)
+    assert taken.message == "first %s %n"
 
-    def test_the_first_request_wins(self, main_loop: MainLoop, requests: Requests) -> None:
-        requests.file(RequestKind.RESET, 5, "first %s %n")
-        requests.file(RequestKind.SHUTDOWN, 6, "second")
-        taken = run(main_loop, requests.wait())
-        assert (taken.kind, taken.code, taken.vcpu) == (RequestKind.RESET, 5, -1)
-        assert taken.message == "first %s %n"
 
-    def test_a_long_message_is_cut_and_never_refused(
-        self, main_loop: MainLoop, requests: Requests
-    ) -> None:
-        requests.file(RequestKind.GUEST_CRASH, -1, "ä" * 1000)
-        taken = run(main_loop, requests.wait())
-        assert taken.code == -1
-        assert taken.message.startswith("ä" * 200)
+def test_a_long_message_is_cut_and_never_refused(main_loop: MainLoop, requests: Requests) -> None:
+    requests.file(RequestKind.GUEST_CRASH, -1, "ä" * 1000)
+    taken = run(main_loop, requests.wait())
+    assert taken.code == -1
+    assert taken.message.startswith("ä" * 200)
 
-    def test_a_request_from_another_thread_wakes_the_loop(
-        self, main_loop: MainLoop, bql: Bql, requests: Requests
-    ) -> None:
-        tid = threading.get_native_id()
 
-        def ask() -> None:
-            wait_until(lambda: sleeps_in_poll(bql, tid), "the loop to sleep")
-            requests.file(RequestKind.SHUTDOWN, 0, "from afar")
+def test_a_request_from_another_thread_wakes_the_loop(
+    main_loop: MainLoop, bql: Bql, requests: Requests
+) -> None:
+    tid = threading.get_native_id()
 
-        thread = threading.Thread(target=ask)
-        thread.start()
-        try:
-            assert run(main_loop, requests.wait()).message == "from afar"
-        finally:
-            thread.join()
+    def ask() -> None:
+        wait_until(lambda: sleeps_in_poll(bql, tid), "the loop to sleep")
+        requests.file(RequestKind.SHUTDOWN, 0, "from afar")
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        assert run(main_loop, requests.wait()).message == "from afar"
+    finally:
+        thread.join()
