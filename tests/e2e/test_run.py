@@ -260,6 +260,25 @@ def test_a_full_disk_for_the_recording_is_one_clear_line(tiny_disk: str, tmp_pat
     assert os.strerror(errno.ENOSPC) in result.complaint()
 
 
+def test_a_full_disk_under_the_image_is_an_io_error_of_the_guest(tmp_path: Path) -> None:
+    disk = tmp_path / "full"
+    disk.mkdir()
+    image = disk / "sparse.img"
+    prepare = f"mount -t tmpfs -o size=1m tmpfs {disk} && truncate -s 8M {image}"
+    result = run_vm(
+        *(*MICRO, "--accel", "qtest", "--append", verify(5)),
+        *drive(image, "mainloop", "cache=writeback"),
+        program=in_namespace(f"{prepare} && exec"),
+        report=tmp_path / "report.json",
+    )
+    assert result.status != 0
+    assert "Traceback" not in result.stderr
+    assert result.report["ended"]["kind"] == "debug_exit"  # the guest itself gave up
+    (queue,) = result.report["disks"][0]
+    assert queue["errors"] > 0
+    assert 0 < queue["written_bytes"] <= 1 << 20
+
+
 def test_a_full_disk_for_the_report_is_one_clear_line(tiny_disk: str, tmp_path: Path) -> None:
     report = tmp_path / "full" / "r.json"
     fill = f"{tiny_disk} && head -c 4096 /dev/zero > {tmp_path}/full/fill"

@@ -27,6 +27,14 @@ def bql() -> Iterator[Bql]:
 
 
 @pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    yield ends
+    for fd in ends:
+        os.close(fd)
+
+
+@pytest.fixture
 def selector(bql: Bql) -> Iterator[NativeSelector]:
     context = lib.aio_context_new(ffi.new("AioConfig *", {"ring": True}))
     made = NativeSelector(context, bql.handle)
