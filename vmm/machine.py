@@ -61,6 +61,9 @@ class Machine:
         self._undo = ExitStack()
         try:
             self._build()
+        except OSError as error:  # the host refused: memory, descriptors, KVM, threads
+            self._undo.close()
+            raise VmmError(error.strerror or str(error)) from error
         except BaseException:
             self._undo.close()
             raise
@@ -83,7 +86,7 @@ class Machine:
         config = self.config
         self.recorder: Recorder | None = None
         if config.record:
-            self.recorder = Recorder(config.recording, vm_name=config.kernel.stem)
+            self.recorder = self._open_recorder()
             self._on_close(self._close_recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
@@ -100,12 +103,18 @@ class Machine:
         self.requests = Requests(self.main_loop.asyncio)
         self._on_close(self.requests.close)
 
+    def _open_recorder(self) -> Recorder:
+        try:
+            return Recorder(self.config.recording, vm_name=self.config.kernel.stem)
+        except OSError as error:
+            raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
+
     def _recorder_native(self) -> Any:
         return self.recorder.handle if self.recorder is not None else ffi.NULL
 
     def _close_recorder(self) -> None:
         if self.recorder is not None:
-            self.recorder.close(unlink=self.config.recording is None)
+            self.recorder.close(unlink=not self.config.keep_recording)
 
     # Accelerator and vCPUs.
 
@@ -299,9 +308,8 @@ class Machine:
         return request
 
     def close(self) -> None:
-        """Stop the vCPUs and take everything apart."""
-        if self.cpus:
-            pause_all(self.cpus)
+        """Stop the vCPUs and take everything apart. Idempotent."""
+        pause_all([cpu for cpu in self.cpus if cpu.native is not None])
         self._undo.close()
 
     def __enter__(self) -> "Machine":
