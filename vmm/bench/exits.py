@@ -108,9 +108,12 @@ def measure(plan: ExitsPlan, qemu: Qemu, run: Run, tell: Progress) -> ExitsResul
     def own(port: int) -> dict[str, float]:
         return _figures(run_own(job(port), run))
 
+    def rival(port: int) -> dict[str, float]:
+        return _figures(qemu.run(job(port), run))
+
     contestants = {
         "bqlscope-serial": partial(own, SERIAL_LSR),
-        "qemu-serial": lambda: _figures(qemu.run(job(SERIAL_LSR), run)),
+        "qemu-serial": partial(rival, SERIAL_LSR),
         "bqlscope-c": partial(own, SCRATCH),
         "bqlscope-python": partial(own, PYTHON_SCRATCH),
     }

@@ -8,8 +8,7 @@ from vmm.bench.contestant import Disk
 from vmm.bench.process import SLACK_S, BenchError, Run, find_tool, last_line
 
 # norandommap: like the guest, do not remember which blocks were read. Everything else is fio's
-# default: one request submitted a system call, completions reaped as they come, no registered
-# buffers or files, no kernel polling.
+# default: completions reaped as they come, no registered buffers or files, no kernel polling.
 _FIXED = (
     "--name=host", "--ioengine=io_uring", "--rw=randread", "--numjobs=1", "--thread",
     "--norandommap=1", "--time_based", "--readonly", "--allow_file_create=0",
@@ -19,12 +18,16 @@ _FIXED = (
 
 @dataclass(frozen=True)
 class Load:
-    """Random reads: so many in flight, of so many bytes, for so many seconds after a warm-up."""
+    """Random reads: so many in flight, of so many bytes, for so many seconds after a warm-up.
+
+    ``batch`` requests go to the kernel in one system call; 1 is fio's default.
+    """
 
     depth: int
     block_size: int
     seconds: float
     warm_up_s: float
+    batch: int = 1
 
 
 def command(fio: str, disk: Disk, load: Load) -> list[str]:
@@ -35,6 +38,9 @@ def command(fio: str, disk: Disk, load: Load) -> list[str]:
         f"--filename={str(disk.path).replace(':', chr(92) + ':')}",
         f"--direct={int(disk.direct)}",
         f"--iodepth={load.depth}",
+        f"--iodepth_batch={load.batch}",
+        "--iodepth_batch_complete_min=1",
+        f"--iodepth_batch_complete_max={load.depth}",
         f"--bs={load.block_size}",
         f"--runtime={round(load.seconds * 1000)}ms",
         f"--ramp_time={round(load.warm_up_s * 1000)}ms",

@@ -67,7 +67,9 @@ def find_tool(name: str) -> str:
     """
     path = shutil.which(name)
     if path is None:
-        raise MissingToolError(f"{name} is not installed: 'sudo make bench-deps' installs QEMU and fio")
+        raise MissingToolError(
+            f"{name} is not installed: 'sudo make bench-deps' installs QEMU and fio"
+        )
     return path
 
 

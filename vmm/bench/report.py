@@ -15,10 +15,10 @@ from vmm.bench.statistics import Estimate, estimate
 WIDTH = 80
 PLACEMENT_TITLES = {"mainloop": "main loop", "iothread": "iothread"}
 REGISTER_TITLES = {
-    "bqlscope-serial": "bqlscope, serial port (C)",
-    "qemu-serial": "QEMU, serial port (C)",
-    "bqlscope-c": "bqlscope, scratch register (C)",
-    "bqlscope-python": "bqlscope, scratch register (Python)",
+    "bqlscope-serial": "bqlscope, serial port",
+    "qemu-serial": "QEMU, serial port",
+    "bqlscope-c": "bqlscope, register in C",
+    "bqlscope-python": "bqlscope, register in Python",
 }
 
 
@@ -27,8 +27,9 @@ def print_to(console: Console, what: RenderableType) -> None:
     console.print(what, width=min(console.width, WIDTH))
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+def _table(*columns: str) -> Table:
+    # The title is a line of its own above: as a table's title it would be folded to its width.
+    table = Table(box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     return table
@@ -46,6 +47,10 @@ def _microseconds(value: Estimate) -> str:
     return f"{value.median / 1e3:.1f} [{value.low / 1e3:.1f}–{value.high / 1e3:.1f}]"
 
 
+def _title(text: str) -> Text:
+    return Text(text, style="bold")
+
+
 def _note(text: str) -> Text:
     return Text(text, style="dim")
 
@@ -54,7 +59,7 @@ def block_report(result: BlockResult) -> RenderableType:
     """Reads per second and the ratios, a line a placement."""
     plan = result.plan
     title = f"{plan.block_size} B random reads, depth {plan.depth}: reads per second"
-    table = _table(title, "queue in", "bqlscope", f"QEMU {result.qemu.version}", "ratio")
+    table = _table("queue in", "bqlscope", f"QEMU {result.qemu.version}", "ratio")
     for placement in PLACEMENTS:
         table.add_row(
             PLACEMENT_TITLES[placement],
@@ -64,24 +69,27 @@ def block_report(result: BlockResult) -> RenderableType:
         )
     best = result.best_placement()
     host = (
-        f"fio io_uring on the host {_thousands(estimate(result.iops['fio']))}; "
-        f"bqlscope ({PLACEMENT_TITLES[best]}) over host: {_factor(result.host_ratio(best))}"
+        f"fio io_uring on the host: {_thousands(estimate(result.iops['fio']))}; "
+        f"bqlscope ({PLACEMENT_TITLES[best]}) over it: {_factor(result.host_ratio(best))}"
+    )
+    batched = (
+        f"fio, {plan.batch} requests a call:  {_thousands(estimate(result.iops['fio-batched']))}; "
+        f"bqlscope over it: {_factor(result.host_ratio(best, 'fio-batched'))}"
     )
     note = f"{plan.trials} interleaved rounds; median [95 % interval]; ratios taken per round"
     if not result.direct:
         note += "; the file has no O_DIRECT: this measured the page cache"
-    return Group(table, Text(host), _note(note))
+    return Group(_title(title), table, Text(host), Text(batched), _note(note))
 
 
 def exits_report(result: ExitsResult) -> RenderableType:
     """Latency of a register read, a line a register, and the ratios."""
-    table = _table("One PIO read as the guest sees it, in us", "register", "mean", "p50", "p99")
+    table = _table("register", "mean", "p50", "p99")
     for name, title in REGISTER_TITLES.items():
-        cells = [
-            _microseconds(estimate(result.values(name, which))) for which in ("mean", "p50", "p99")
-        ]
-        table.add_row(title, *cells)
-    ratios = _table("Ratios (below 1: the first is faster)", "", "of means", "of p50")
+        mean, p50, p99 = (estimate(result.values(name, w)) for w in ("mean", "p50", "p99"))
+        plain = (f"{value.median / 1e3:.1f}" for value in (p50, p99))
+        table.add_row(title, _microseconds(mean), *plain)
+    ratios = _table("ratio (below 1: the first is faster)", "of means", "of p50")
     for title, top, bottom in (
         (f"bqlscope / QEMU {result.qemu.version}, serial", "bqlscope-serial", "qemu-serial"),
         ("Python register / QEMU serial", "bqlscope-python", "qemu-serial"),
@@ -93,12 +101,14 @@ def exits_report(result: ExitsResult) -> RenderableType:
         f"{result.plan.trials} interleaved rounds of {result.plan.reads} reads; "
         "median [95 % interval]"
     )
-    return Group(table, ratios, _note(note))
+    return Group(
+        _title("One PIO read as the guest sees it, in µs"), table, Text(), ratios, _note(note)
+    )
 
 
 def recorder_report(figures: Mapping[str, Any]) -> RenderableType:
     """What recording adds to a lock pair, uncontended and contended."""
-    pair = _table("One uncontended lock and unlock", "", "ns")
+    pair = _table("", "ns")
     for title, key in (
         ("pthread mutex", "raw_pair_ns"),
         ("recorded", "recorded_pair_ns"),
@@ -108,7 +118,7 @@ def recorder_report(figures: Mapping[str, Any]) -> RenderableType:
     ):
         pair.add_row(title, f"{figures[key]:.1f}")
     relation = f"added over two timestamps: {figures['overhead_over_two_timestamps']:.2f}"
-    contended = _table("Contended: pairs per second of all threads", "threads", "pthread mutex",
+    contended = _table("threads", "pthread mutex",
                        "recorded", "ratio")  # fmt: skip
     for threads, rates in figures["contended"].items():
         contended.add_row(
@@ -117,4 +127,11 @@ def recorder_report(figures: Mapping[str, Any]) -> RenderableType:
             f"{rates['recorded_pairs_per_s'] / 1e6:.1f} M",
             f"{rates['recorded_over_raw']:.2f}",
         )
-    return Group(pair, Text(relation), contended)
+    return Group(
+        _title("One uncontended lock and unlock"),
+        pair,
+        Text(relation),
+        Text(),
+        _title("Contended: pairs per second of all threads"),
+        contended,
+    )

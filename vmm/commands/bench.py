@@ -32,7 +32,7 @@ MAX_DEPTH = 256
 Measured = tuple[dict[str, Any], "RenderableType"]
 
 
-class MissingToolError(click.ClickException):
+class MissingProgramError(click.ClickException):
     """Something to install first."""
 
     exit_code = EXIT_MISSING_TOOL
@@ -45,13 +45,13 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Errors become one line and a status; SIGTERM unwinds, so children and files go away."""
-    from vmm.bench.process import MissingTool  # noqa: PLC0415 (see the module's docstring)
+    from vmm.bench.process import MissingToolError  # noqa: PLC0415 (see the module's docstring)
 
     previous = signal.signal(signal.SIGTERM, _terminated)
     try:
         yield
-    except MissingTool as error:
-        raise MissingToolError(str(error)) from None
+    except MissingToolError as error:
+        raise MissingProgramError(str(error)) from None
     except VmmError as error:
         raise click.ClickException(str(error)) from None
     finally:
