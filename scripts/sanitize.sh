@@ -29,6 +29,9 @@ export ASAN_OPTIONS="detect_leaks=0:abort_on_error=1:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 export TSAN_OPTIONS="halt_on_error=1:second_deadlock_stack=1:ignore_noninstrumented_modules=1:${TSAN_OPTIONS:-}"
 export PYTHONMALLOC=malloc
+# The instrumented extension has more thread-local storage than the loader keeps spare for
+# libraries that come late.
+export GLIBC_TUNABLES=glibc.rtld.optional_static_tls=65536
 export HYPOTHESIS_PROFILE=${HYPOTHESIS_PROFILE:-sanitize}
 
 paths=()

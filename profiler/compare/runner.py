@@ -9,13 +9,17 @@ page faults to the very threads being timed.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any, Self
 
 from profiler.compare.locks import LockReader
 from profiler.compare.plan import Plan, Slot
@@ -109,6 +113,39 @@ def _memory_directory() -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+class HeldSignals:
+    """Holds SIGINT and SIGTERM back until `release`, in the main thread.
+
+    An exception raised by a signal inside `Popen` would lose the child it has just started.
+    """
+
+    _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self._previous: dict[signal.Signals, Any] = {}
+        self._arrived: list[int] = []
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in self._NUMBERS:
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._arrived.append(number)
+
+    def release(self) -> None:
+        """Put the handlers back and deliver what has arrived. Idempotent."""
+        while self._previous:
+            number, handler = self._previous.popitem()
+            signal.signal(number, handler)
+        while self._arrived:
+            signal.raise_signal(self._arrived.pop())
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 class Runner:
     """Runs a plan.  `command` starts a child VMM, `read_locks` reads its recording.
 
@@ -165,7 +202,7 @@ class Runner:
         arguments = self._plan.arguments(slot, files.recording, files.output)
         work = self._plan.workload
         limit = START_ALLOWANCE + 2 * (work.duration + work.warmup)
-        with files.log.open("wb") as log:
+        with files.log.open("wb") as log, HeldSignals() as held:
             try:
                 child = subprocess.Popen(
                     [*self._command, *arguments],
@@ -177,6 +214,7 @@ class Runner:
             except OSError as error:
                 raise TrialError(f"the VMM cannot be started: {error}") from error
             try:
+                held.release()
                 status = child.wait(limit)
             except subprocess.TimeoutExpired:
                 raise TrialError(f"the VMM did not end within {limit:.0f} seconds") from None

@@ -87,6 +87,7 @@ static BqlRecSelf *new_lost_locked(BqlRec *rec)
     atomic_fetch_add_explicit(&rec->header->threads_lost, 1, memory_order_relaxed);
     if (self != NULL) {
         self->who_base = BQLREC_WHO(BQLREC_NO_THREAD, 0);
+        self->row_site = UINT32_MAX; /* every look-up takes the slow path and finds none */
         self->next_lost = rec->shared->lost;
         rec->shared->lost = self;
     }

@@ -141,6 +141,7 @@ static void test_a_wait_is_split_among_all_holders(const char *policy)
     bql_lock_site(rig.bql, rig.site[0]);
     first = spawn(&rig, "first", BQLREC_ROLE_VCPU, first_in_line, &rig);
     await_waiters(rig.h, 1);
+    await_asleep(vmm_thread_tid(first));
     second = spawn(&rig, "second", BQLREC_ROLE_VCPU, second_in_line, &rig);
     await_waiters(rig.h, 2);
     bql_unlock(rig.bql);

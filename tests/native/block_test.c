@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Block backends: every engine against the same expectations, limits, locks, failures. */
+/*
+ * Block backends: every engine against the same expectations, limits, locks, failures.
+ * longer than 400 lines: all groups share one image, one rig and one table of engines.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
@@ -158,6 +158,10 @@ static void test_bad_requests_get_an_error_and_do_nothing(void)
     VirtioBlkStats stats;
     virtio_blk_stats(rig->blk, 0, &stats);
     CHECK(stats.requests == 10 && stats.errors == 8);
+    BlockStats asked;
+    block_stats(rig->backend, &asked);
+    CHECK(asked.ops[BLOCK_READ] == 0 && asked.ops[BLOCK_WRITE] == 0);
+    CHECK(asked.ops[BLOCK_DISCARD] == 0 && asked.ops[BLOCK_WRITE_ZEROES] == 1);
     testing_rig_free(rig);
 
     rig = rig_new(TESTING_MAINLOOP, VIRTIO_IRQ_IRQFD, 1, disk_new(pool, true));
@@ -172,8 +176,8 @@ static void test_bad_requests_get_an_error_and_do_nothing(void)
 static void test_a_failing_disk_is_an_io_error(void)
 {
     BlockBackend *null = block_open_null(DISK_BYTES, 0);
-    TestingRig *rig = rig_new(TESTING_IOTHREAD, VIRTIO_IRQ_IRQFD, 1,
-                              block_open_filter(null, 0, 3, EIO));
+    TestingRig *rig =
+        rig_new(TESTING_IOTHREAD, VIRTIO_IRQ_IRQFD, 1, block_open_filter(null, 0, 3, EIO));
 
     start(rig, ALL);
     for (int i = 1; i <= 9; i++) {
@@ -222,8 +226,8 @@ static void test_reset_waits_for_requests_in_flight(void)
 {
     for (int placement = TESTING_VCPU; placement <= TESTING_TWO_IOTHREADS; placement++) {
         BlockBackend *null = block_open_null(DISK_BYTES, 0);
-        TestingRig *rig = rig_new(placement, VIRTIO_IRQ_IRQFD, 2,
-                                  block_open_filter(null, 3 * MS, 0, 0));
+        TestingRig *rig =
+            rig_new(placement, VIRTIO_IRQ_IRQFD, 2, block_open_filter(null, 3 * MS, 0, 0));
         BlockStats stats;
 
         start(rig, ALL);
@@ -264,8 +268,8 @@ static void test_a_vcpu_resets_while_the_main_loop_completes(void)
 {
     for (int placement = TESTING_VCPU; placement <= TESTING_IOTHREAD; placement++) {
         BlockBackend *null = block_open_null(DISK_BYTES, 0);
-        TestingRig *rig = rig_new(placement, VIRTIO_IRQ_MAINLOOP, 1,
-                                  block_open_filter(null, 5 * MS, 0, 0));
+        TestingRig *rig =
+            rig_new(placement, VIRTIO_IRQ_MAINLOOP, 1, block_open_filter(null, 5 * MS, 0, 0));
         Vcpu vcpu = {.rig = rig};
         BlockStats stats;
         pthread_t thread;
@@ -296,8 +300,8 @@ static void test_a_vcpu_resets_while_the_main_loop_completes(void)
 static void test_four_queues_on_two_iothreads_lose_nothing(void)
 {
     enum { QUEUES = 4, ROUNDS = 501, DEPTH = 8 };
-    TestingRig *rig = rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, QUEUES,
-                              block_open_null(DISK_BYTES, 0));
+    TestingRig *rig =
+        rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, QUEUES, block_open_null(DISK_BYTES, 0));
     VirtioBlkStats stats;
     uint64_t cookie;
     uint32_t len;
@@ -378,49 +382,6 @@ static void test_a_drained_disk_takes_nothing(void)
     puts("a drained disk takes nothing");
 }
 
-static void test_a_queue_moves_between_contexts_while_it_runs(void)
-{
-    TestingRig *rig = rig_new(TESTING_TWO_IOTHREADS, VIRTIO_IRQ_IRQFD, 1,
-                              block_open_null(DISK_BYTES, 0));
-    AioContext *homes[] = {rig->main_ctx, iothread_context(rig->iothreads[0]),
-                           iothread_context(rig->iothreads[1])};
-    uint64_t cookie;
-    uint32_t len;
-
-    start(rig, ALL);
-    CHECK(virtio_blk_set_context(rig->blk, 0, homes[0]) == -EINVAL); /* not drained */
-    for (unsigned i = 0; i < 60; i++) {
-        CHECK(add_read(rig, 0, 0) >= 0);
-        testing_driver_publish(rig->driver, 0);
-        virtio_blk_drain_begin(rig->blk);
-        CHECK(virtio_blk_set_context(rig->blk, 0, homes[i % 3]) == 0);
-        virtio_blk_drain_end(rig->blk);
-        testing_rig_wait(rig, 0, &cookie, &len);
-    }
-    testing_rig_free(rig);
-    puts("a queue moves between contexts while it runs");
-}
-
-static void test_the_write_cache_follows_driver_and_features(void)
-{
-    const unsigned wce = VIRTIO_MMIO_CONFIG + 32;
-    TestingRig *rig = rig_new(TESTING_MAINLOOP, VIRTIO_IRQ_IRQFD, 1, block_open_null(DISK_BYTES, 0));
-    uint64_t no_flush = UINT64_C(1) << VIRTIO_BLK_F_FLUSH | UINT64_C(1) << VIRTIO_BLK_F_CONFIG_WCE;
-
-    start(rig, ALL);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 1);
-    testing_driver_write(rig->driver, wce, 0, 1);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 0);
-    testing_driver_reset(rig->driver);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 1);
-    start(rig, ~no_flush);
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 0);
-    testing_driver_write(rig->driver, wce, 1, 1); /* without the feature */
-    CHECK(testing_driver_read(rig->driver, wce, 1) == 0);
-    testing_rig_free(rig);
-    puts("the write cache follows driver and features");
-}
-
 int main(void)
 {
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -433,7 +394,5 @@ int main(void)
     test_four_queues_on_two_iothreads_lose_nothing();
     test_a_malformed_request_asks_for_a_reset();
     test_a_drained_disk_takes_nothing();
-    test_a_queue_moves_between_contexts_while_it_runs();
-    test_the_write_cache_follows_driver_and_features();
     return 0;
 }

@@ -1,4 +1,5 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
@@ -55,9 +56,9 @@ static void test_identity_and_features(void)
     CHECK(rd(rig, VIRTIO_MMIO_DEVICE_ID) == 2);
     CHECK(offered(rig) ==
           (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-           BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_BLK_F_SEG_MAX) | BIT(VIRTIO_BLK_F_BLK_SIZE) |
-           BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_CONFIG_WCE) | BIT(VIRTIO_BLK_F_MQ) |
-           BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES)));
+           BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_BLK_F_SEG_MAX) |
+           BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(VIRTIO_BLK_F_CONFIG_WCE) |
+           BIT(VIRTIO_BLK_F_MQ) | BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES)));
     wr(rig, VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
     CHECK(rd(rig, VIRTIO_MMIO_DEVICE_FEATURES) == 0);
     CHECK(rd(rig, VIRTIO_MMIO_SHM_LEN_LOW) == UINT32_MAX);
@@ -159,13 +160,13 @@ static void test_config_space_in_every_width(void)
     CHECK(rd(rig, VIRTIO_MMIO_CONFIG + 4) == 0);
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 1, 1) == 8);
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG, 2) == 2048);
-    CHECK(rd(rig, VIRTIO_MMIO_CONFIG + 12) == 14);                           /* seg_max */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 34, 2) == 2);     /* num_queues */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 56, 1) == 1);     /* may unmap */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 2, 4) == 0);      /* not aligned */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG, 8) == 0);          /* no such width */
-    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 60, 4) == 0);     /* behind the end */
-    wr(rig, VIRTIO_MMIO_CONFIG, 1); /* capacity is read-only */
+    CHECK(rd(rig, VIRTIO_MMIO_CONFIG + 12) == 14);                       /* seg_max */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 34, 2) == 2); /* num_queues */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 56, 1) == 1); /* may unmap */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 2, 4) == 0);  /* not aligned */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG, 8) == 0);      /* no such width */
+    CHECK(testing_driver_read(driver, VIRTIO_MMIO_CONFIG + 60, 4) == 0); /* behind the end */
+    wr(rig, VIRTIO_MMIO_CONFIG, 1);                                      /* capacity is read-only */
     CHECK(rd(rig, VIRTIO_MMIO_CONFIG) == 2048);
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_MAGIC_VALUE, 1) == 0); /* registers: 32 bits */
     CHECK(testing_driver_read(driver, VIRTIO_MMIO_MAGIC_VALUE + 2, 4) == 0);
@@ -178,8 +179,8 @@ static void test_config_space_in_every_width(void)
 static void test_a_queue_stops_when_it_is_made_unready(void)
 {
     TestingRig *rig = rig_new();
-    TestingBlkRequest req = {.type = VIRTIO_BLK_T_IN, .gpa = rig->data_gpa, .len = 512,
-                             .device_writes = true};
+    TestingBlkRequest req = {
+        .type = VIRTIO_BLK_T_IN, .gpa = rig->data_gpa, .len = 512, .device_writes = true};
     uint64_t cookie;
     uint32_t len;
 
@@ -211,6 +212,47 @@ static void test_the_ops_table_reaches_the_registers(void)
     puts("the ops table reaches the registers");
 }
 
+static void count_raise(void *opaque)
+{
+    ++*(unsigned *)opaque;
+}
+
+static void test_an_interrupt_takes_the_way_it_was_told(void)
+{
+    AioConfig plain = {0};
+    AioContext *main_ctx = aio_context_new(&plain), *other = aio_context_new(&plain);
+    unsigned raised = 0;
+    VirtioIrqConfig config = {.mode = VIRTIO_IRQ_MAINLOOP, .main_ctx = main_ctx};
+
+    CHECK(!virtio_irq_new(&config) && errno == EINVAL); /* nothing to raise with */
+    config.raise = count_raise;
+    config.opaque = &raised;
+    VirtioIrq *irq = virtio_irq_new(&config);
+    virtio_irq_signal(irq, main_ctx, VIRTIO_IRQ_QUEUE);
+    CHECK(raised == 1); /* holds the BQL: at once */
+    virtio_irq_signal(irq, other, VIRTIO_IRQ_CONFIG);
+    virtio_irq_signal(irq, other, VIRTIO_IRQ_QUEUE);
+    CHECK(raised == 1); /* an iothread's waits for the main loop */
+    CHECK(virtio_irq_status(irq) == (VIRTIO_IRQ_QUEUE | VIRTIO_IRQ_CONFIG));
+    while (raised < 2) {
+        aio_poll(main_ctx, true);
+    }
+    CHECK(!aio_poll(main_ctx, false) && raised == 2); /* two signals, one raise */
+    virtio_irq_ack(irq, VIRTIO_IRQ_QUEUE);
+    CHECK(virtio_irq_status(irq) == VIRTIO_IRQ_CONFIG && virtio_irq_count(irq) == 3);
+    virtio_irq_free(irq);
+
+    config.mode = VIRTIO_IRQ_CALLBACK;
+    irq = virtio_irq_new(&config);
+    CHECK(virtio_irq_fd(irq) == -1);
+    virtio_irq_signal(irq, other, VIRTIO_IRQ_QUEUE);
+    CHECK(raised == 3);
+    virtio_irq_free(irq);
+    aio_context_free(other);
+    aio_context_free(main_ctx);
+    puts("an interrupt takes the way it was told");
+}
+
 int main(void)
 {
     test_identity_and_features();
@@ -220,5 +262,6 @@ int main(void)
     test_config_space_in_every_width();
     test_a_queue_stops_when_it_is_made_unready();
     test_the_ops_table_reaches_the_registers();
+    test_an_interrupt_takes_the_way_it_was_told();
     return 0;
 }

@@ -179,7 +179,7 @@ def test_the_disk_agrees_with_a_bytearray(
 ) -> None:
     path = tmp_path / "disk.raw"
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(program=programs, irq=st.integers(0, 2))
     def agree(program: list[tuple[list[Request], bool]], irq: int) -> None:
         disk = Disk(path, pool, PLACEMENTS[placement], engine == "uring", irq)

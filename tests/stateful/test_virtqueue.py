@@ -22,7 +22,7 @@ NEXT, WRITE, INDIRECT = 1, 2, 4
 WRAP = 0x10000
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """The model says that the driver broke the protocol."""
 
 
@@ -65,14 +65,14 @@ class Model:
     def pop(self) -> Chain | None:
         if not self.has_work():
             if self.broken:
-                raise Broken
+                raise BrokenError
             return None
         waiting = (self.avail_idx() - self.last_avail) % WRAP
         try:
             if waiting > self.size or self.inuse >= self.size:
-                raise Broken
+                raise BrokenError
             chain = self.walk(self.memory.u16(AVAIL + 4 + 2 * (self.last_avail % self.size)))
-        except Broken:
+        except BrokenError:
             self.broken = True
             raise
         self.last_avail = (self.last_avail + 1) % WRAP
@@ -84,13 +84,13 @@ class Model:
         base, entries, nested, index = DESC, self.size, False, head
         while True:
             if index >= entries:
-                raise Broken
+                raise BrokenError
             addr, size, flags, following = self.memory.desc(base + 16 * index)
             if flags & INDIRECT:
                 if not self.indirect or nested or flags & NEXT or not size or size % 16:
-                    raise Broken
+                    raise BrokenError
                 if not in_ram(addr, size):
-                    raise Broken
+                    raise BrokenError
                 base, entries, nested, index = addr, size // 16, True, 0
                 continue
             self.add(chain, addr, size, flags)
@@ -100,13 +100,13 @@ class Model:
 
     def add(self, chain: Chain, addr: int, size: int, flags: int) -> None:
         if len(chain.out) + len(chain.into) == self.size or not size or not in_ram(addr, size):
-            raise Broken
+            raise BrokenError
         if chain.total + size > 1 << 32:
-            raise Broken
+            raise BrokenError
         if flags & WRITE:
             chain.into.append((addr, size))
         elif chain.into:
-            raise Broken
+            raise BrokenError
         else:
             chain.out.append((addr, size))
 
@@ -254,7 +254,7 @@ class VirtqueueMachine(RuleBasedStateMachine):
         got = lib.virtqueue_pop(self.queue, element, self.iov, 16)
         try:
             chain = self.model.pop()
-        except Broken:
+        except BrokenError:
             assert got < 0
             return
         if chain is None:
@@ -311,4 +311,4 @@ class VirtqueueMachine(RuleBasedStateMachine):
 
 
 TestVirtqueue = VirtqueueMachine.TestCase
-TestVirtqueue.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestVirtqueue.settings = settings(stateful_step_count=40, deadline=None)

@@ -143,6 +143,7 @@ def test_a_running_process_is_found_where_the_recorder_put_its_file(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "without recordings"))
     monkeypatch.setenv(variable, str(tmp_path))
     command = [str(writer), "busy", "default"]
     with subprocess.Popen(

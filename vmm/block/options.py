@@ -170,7 +170,7 @@ _KEYS: dict[str, Callable[[str, str], Any]] = {
     "iothread": _name,
     "iothread-vq-mapping": _names,
     "num-queues": _number(1, 1024),
-    "queue-size": _power_of_two(2, 1024),
+    "queue-size": _power_of_two(4, 1024),
     "bootindex": _number(0, (1 << 31) - 1),
     "serial": _serial,
     "discard": _switch,

@@ -115,6 +115,9 @@ static void fdmon_io_uring_wait(AioContext *ctx, int64_t timeout_ns)
 
     arm_notifier(ctx);
     arm_handlers(ctx);
+    if (!ctx->notify_armed || !TAILQ_EMPTY(&ctx->arm)) {
+        timeout_ns = 0; /* the kernel took no more requests: never sleep deaf */
+    }
     if (io_uring_sq_ready(&ctx->ring) > 0) {
         aio_count(&ctx->stats.submits, 1);
     } else if (timeout_ns == 0) {

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Guest RAM: anonymous mappings in a small table that is complete before the first vCPU runs. */
 #include "memory.h"
 
@@ -34,7 +34,8 @@ int guest_memory_add_ram(GuestMemory *mem, uint64_t gpa, uint64_t size)
 {
     uint64_t last = gpa + size - 1;
 
-    /* Whole pages: KVM's memory slots want them, and host alignment then follows guest alignment. */
+    /* Whole pages: KVM's memory slots want them, and host alignment then follows guest alignment.
+     */
     if (size == 0 || last < gpa || gpa % PAGE_BYTES || size % PAGE_BYTES) {
         return -EINVAL;
     }

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-blk requests of the test driver, cut into buffers in any way. */
 #include <endian.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's side of virtio-mmio and of split virtqueues, for tests. */
 #include "testing_driver.h"
 
@@ -372,7 +372,8 @@ void testing_driver_set_used_event(TestingDriver *driver, unsigned index, uint16
 {
     DriverQueue *queue = &driver->queues[index];
 
-    splitq_store(splitq_used_event(queue->avail, driver->size), (uint16_t)(queue->taken + ahead - 1));
+    splitq_store(splitq_used_event(queue->avail, driver->size),
+                 (uint16_t)(queue->taken + ahead - 1));
     /* used_event is written, used.idx is read by the caller's next take: partner is the fence
      * in virtqueue_should_notify(). */
     splitq_event_fence();

@@ -26,7 +26,8 @@ typedef struct TestingBuffer {
 } TestingBuffer;
 
 typedef struct TestingDriver TestingDriver;
-/* Rings of all queues, and their indirect tables, are laid out from ring_gpa on. NULL: no memory. */
+/* Rings of all queues, and their indirect tables, are laid out from ring_gpa on. NULL: no memory.
+ */
 TestingDriver *testing_driver_new(const GuestMemory *mem, VirtioMmio *mmio, Bql *bql,
                                   uint64_t ring_gpa, unsigned num_queues, uint16_t queue_size);
 void testing_driver_free(TestingDriver *driver);

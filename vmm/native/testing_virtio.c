@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* A complete virtio-blk set-up for tests. */
 #include "testing_virtio.h"
 

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-blk: the device, as the transport and the machine see it. */
 #include "virtio_blk.h"
 

@@ -22,8 +22,8 @@ typedef struct VirtioBlkConfig {
     BlockBackend *backend;     /* outlives the device */
     AioContext *const *ctx;    /* num_queues entries, copied; all main_ctx without ioeventfd */
     bool ioeventfd;
-    bool write_cache; /* the writeback mode after reset */
-    bool discard;     /* offer DISCARD if the backend can */
+    bool write_cache;                     /* the writeback mode after reset */
+    bool discard;                         /* offer DISCARD if the backend can */
     char serial[VIRTIO_BLK_SERIAL_BYTES]; /* zero-padded, not necessarily terminated */
 } VirtioBlkConfig;
 

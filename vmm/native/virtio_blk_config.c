@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-blk: feature bits and the configuration space (virtio 1.2, 5.2.3 and 5.2.4). */
 #include <endian.h>
 #include <linux/virtio_blk.h>

@@ -46,7 +46,7 @@ struct VirtioBlkQueue {
     bool active;  /* takes requests */
     bool polling; /* ctx polls it: notifications stay off */
     bool drain_waiting;
-    bool unsignalled; /* completions since the last interrupt decision */
+    bool unsignalled;  /* completions since the last interrupt decision */
     unsigned inflight; /* popped, not completed */
     VirtioBlkRequest *requests, *free;
     struct iovec *iov;
@@ -73,6 +73,11 @@ static inline void counter_add(_Atomic uint64_t *counter, uint64_t n)
                           memory_order_relaxed);
 }
 
+static inline bool virtio_blk_queue_in_main_loop(const VirtioBlkQueue *queue)
+{
+    return queue->ctx == queue->blk->config.device.main_ctx;
+}
+
 /* virtio_blk_config.c */
 #define VIRTIO_BLK_CONFIG_BYTES 60u /* up to write_zeroes_may_unmap; zoned is not offered */
 uint64_t virtio_blk_features(VirtioDevice *dev);
@@ -88,14 +93,19 @@ int virtio_blk_queue_init(VirtioBlkQueue *queue, VirtioBlk *blk, unsigned index)
 void virtio_blk_queue_destroy(VirtioBlkQueue *queue);
 /* Take everything out of the ring. In ctx's thread; under the BQL without ioeventfd. */
 void virtio_blk_queue_run(VirtioBlkQueue *queue);
-void virtio_blk_queue_kick(VirtioBlkQueue *queue);   /* [any thread with the BQL] run it soon */
+void virtio_blk_queue_kick(VirtioBlkQueue *queue); /* [any thread with the BQL] run it soon */
+void virtio_blk_queue_complete(VirtioBlkRequest *req, uint8_t status);
+void virtio_blk_queue_batch_completed(void *opaque); /* deferred call; opaque: the queue */
+
+/* virtio_blk_context.c */
 void virtio_blk_queue_resume(VirtioBlkQueue *queue); /* under the BQL */
 /* Under the BQL: take no more requests; then wait until none is in flight. */
 void virtio_blk_queue_quiesce(VirtioBlkQueue *queue);
 void virtio_blk_queue_wait(VirtioBlkQueue *queue);
+/* In the context's thread, after each batch: is a waiter to be told? */
+void virtio_blk_queue_wake_drain(VirtioBlkQueue *queue);
 /* Handler of the host notifier in the queue's context. 0 or -errno. */
 int virtio_blk_queue_attach(VirtioBlkQueue *queue);
 void virtio_blk_queue_detach(VirtioBlkQueue *queue);
-void virtio_blk_queue_complete(VirtioBlkRequest *req, uint8_t status);
 
 #endif

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtio-blk: from a popped chain to a block request (virtio 1.2, 5.2.6).
  *
@@ -181,8 +181,7 @@ const char *virtio_blk_request_parse(VirtioBlkRequest *req)
 {
     const VirtQueueElement *elem = &req->elem;
     IovSpan out = {.iov = elem->iov, .count = elem->out_num, .bytes = elem->out_bytes};
-    IovSpan in = {.iov = elem->iov + elem->out_num, .count = elem->in_num,
-                  .bytes = elem->in_bytes};
+    IovSpan in = {.iov = elem->iov + elem->out_num, .count = elem->in_num, .bytes = elem->in_bytes};
     RequestHeader header;
 
     if (out.bytes < sizeof(header)) {

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What every virtio device shares: queues, status, the ways to tell the driver of trouble. */
 #include "virtio_device.h"
 
@@ -41,8 +41,8 @@ bool virtio_device_is_broken(const VirtioDevice *dev)
 void virtio_device_needs_reset(VirtioDevice *dev, const AioContext *ctx, const char *why)
 {
     char message[160];
-    uint32_t old = atomic_fetch_or_explicit(&dev->status, VIRTIO_CONFIG_S_NEEDS_RESET,
-                                            memory_order_relaxed);
+    uint32_t old =
+        atomic_fetch_or_explicit(&dev->status, VIRTIO_CONFIG_S_NEEDS_RESET, memory_order_relaxed);
 
     if (old & VIRTIO_CONFIG_S_NEEDS_RESET) {
         return;

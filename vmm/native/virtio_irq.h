@@ -29,7 +29,8 @@ typedef struct VirtioIrqConfig {
 } VirtioIrqConfig;
 
 typedef struct VirtioIrq VirtioIrq;
-/* In the thread that owns main_ctx. NULL with errno set (EINVAL: no raise() where one is needed). */
+/* In the thread that owns main_ctx. NULL with errno set (EINVAL: no raise() where one is needed).
+ */
 VirtioIrq *virtio_irq_new(const VirtioIrqConfig *config);
 /* In the thread that owns main_ctx; nobody signals any more. */
 void virtio_irq_free(VirtioIrq *irq);
@@ -38,8 +39,8 @@ int virtio_irq_fd(const VirtioIrq *irq);
 /* [any thread] bits: enum VirtioIrqBits. ctx: the AioContext the calling thread runs, main_ctx for
  * whoever holds the BQL. */
 void virtio_irq_signal(VirtioIrq *irq, const AioContext *ctx, uint32_t bits);
-uint32_t virtio_irq_status(const VirtioIrq *irq);        /* [any thread] */
-void virtio_irq_ack(VirtioIrq *irq, uint32_t bits);      /* [any thread] */
-uint64_t virtio_irq_count(const VirtioIrq *irq);         /* [any thread] times signalled */
+uint32_t virtio_irq_status(const VirtioIrq *irq);   /* [any thread] */
+void virtio_irq_ack(VirtioIrq *irq, uint32_t bits); /* [any thread] */
+uint64_t virtio_irq_count(const VirtioIrq *irq);    /* [any thread] times signalled */
 
 #endif

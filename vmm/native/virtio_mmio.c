@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * virtio-mmio registers.
  *
@@ -8,8 +8,8 @@
  * a queue change under it.
  *
  * A reset (or stopping a queue) may release the BQL while requests in flight finish in the main
- * loop (see virtio_blk_queue.c). Until it is over the device is busy and answers other vCPUs as if
- * it were absent: reads give 0, writes vanish; Status keeps its value so that they see it is not
+ * loop (see virtio_blk_context.c). Until it is over the device is busy and answers other vCPUs as
+ * if it were absent: reads give 0, writes vanish; Status keeps its value so that they see it is not
  * over.
  */
 #include "virtio_mmio.h"

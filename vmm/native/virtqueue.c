@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-or-later
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Device side of a split virtqueue.
  *
@@ -244,9 +244,8 @@ bool virtqueue_should_notify(VirtQueue *vq)
     bool valid = vq->signalled_used_valid;
     vq->signalled_used = vq->used_idx;
     vq->signalled_used_valid = true;
-    return !valid ||
-           splitq_need_event(splitq_load(splitq_used_event(vq->avail, vq->size)), vq->used_idx,
-                            old_idx);
+    return !valid || splitq_need_event(splitq_load(splitq_used_event(vq->avail, vq->size)),
+                                       vq->used_idx, old_idx);
 }
 
 void virtqueue_set_notification(VirtQueue *vq, bool on)
