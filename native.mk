@@ -2,7 +2,7 @@
 # How every line of C in this repository is compiled: the library behind the Python extension, the
 # C test programs and the micro-guest, in one place and with one set of flags.
 #
-#   make -f native.mk [VARIANT=release|debug|asan|tsan] lib | tests | check | guest
+#   make -f native.mk [VARIANT=release|debug|asan|tsan] lib | tests | check | guest | recorder-so
 #   make -f native.mk VARIANT=fuzz CC=clang fuzzers
 #
 # All but release check lock ranks on every acquisition (BQL_DEBUG).
@@ -29,15 +29,18 @@ GUEST_SRCS := $(filter-out vmm/guest/platform_bare.c,$(wildcard vmm/guest/*.c))
 SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c) $(GUEST_SRCS)
 OBJS := $(SRCS:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libbqlvmm.a
+RECORDER_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard profiler/recorder/*.c))
+RECORDER_SO := $(OUT)/libbqlrecorder.so
 TEST_SRCS := $(wildcard tests/native/*_test.c)
 TESTS := $(TEST_SRCS:%.c=$(OUT)/%)
 FUZZ_SRCS := $(wildcard tests/fuzz/*_fuzz.c)
 FUZZERS := $(FUZZ_SRCS:%.c=$(OUT)/%)
 
-.PHONY: lib tests check guest fuzzers
+.PHONY: lib tests check guest fuzzers recorder-so
 lib: $(LIB)
 tests: $(TESTS)
 fuzzers: $(FUZZERS)
+recorder-so: $(RECORDER_SO)
 
 $(OUT)/%.o: %.c
 	@mkdir -p $(dir $@)
@@ -48,6 +51,10 @@ $(LIB): $(OBJS)
 	@mkdir -p $(dir $@)
 	@rm -f $@
 	@$(AR) rcs $@ $(OBJS)
+
+# Only libc: it is loaded into other processes.
+$(RECORDER_SO): $(RECORDER_OBJS)
+	@$(CC) $(CFLAGS) -shared -Wl,-z,defs -o $@ $^
 
 $(OUT)/tests/native/%: $(OUT)/tests/native/%.o $(LIB)
 	$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDLIBS)

@@ -157,8 +157,8 @@ static int set_size(int fd, const char *path, char *err)
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < (rlim_t)BQLREC_FILE_SIZE) {
-        bqlrec_error(err, "%s needs %d bytes (sparse), above this process's file size limit",
-                     path, (int)BQLREC_FILE_SIZE);
+        bqlrec_error(err, "%s needs %d bytes (sparse), above this process's file size limit", path,
+                     (int)BQLREC_FILE_SIZE);
         errno = EFBIG;
         return -1;
     }

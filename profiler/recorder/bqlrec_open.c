@@ -146,8 +146,8 @@ static int set_up(BqlRec *rec, const BqlRecConfig *config, char *err)
     rec->rows = (BqlRecRow *)(base + BQLREC_ROWS_OFFSET);
     rec->threads = base + BQLREC_THREADS_OFFSET;
     rec->site_table = (BqlRecSite *)(base + BQLREC_SITES_OFFSET);
-    rec->sites = bqlrec_sites_new(rec->site_table, &rec->header->sites_used,
-                                  &rec->header->sites_lost);
+    rec->sites =
+        bqlrec_sites_new(rec->site_table, &rec->header->sites_used, &rec->header->sites_lost);
     if (rec->sites == NULL) {
         bqlrec_error(err, "out of memory");
         return ENOMEM;

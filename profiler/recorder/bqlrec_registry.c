@@ -68,8 +68,8 @@ static void after_fork_in_child(void)
         BqlRecShared *shared = rec->shared;
 
         /* Read-only costs no memory commitment, so this does not fail where fork() worked. */
-        mmap(rec->header, BQLREC_FILE_SIZE, PROT_READ,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+        mmap(rec->header, BQLREC_FILE_SIZE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+             0);
         rec->holder = NULL;
         close(shared->fd);
         shared->fd = -1;

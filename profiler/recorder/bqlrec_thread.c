@@ -48,8 +48,7 @@ static BqlRecSelf *new_self(BqlRec *rec, unsigned index)
     }
     self->thread = block(rec, index);
     self->blames = (BqlRecBlame *)((uint8_t *)self->thread + BQLREC_BLAME_OFFSET);
-    if (bqlrec_file_reserve(rec, at + BQLREC_EVENTS_OFFSET,
-                            BQLREC_EVENTS * sizeof(BqlRecEvent))) {
+    if (bqlrec_file_reserve(rec, at + BQLREC_EVENTS_OFFSET, BQLREC_EVENTS * sizeof(BqlRecEvent))) {
         self->events = (BqlRecEvent *)((uint8_t *)self->thread + BQLREC_EVENTS_OFFSET);
     }
     self->who_base = BQLREC_WHO(index, 0);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The lock itself: exclusion, order, condition variables, misuse, ranks, and thread start. */
+/* The lock itself: exclusion, order, condition variables, misuse and ranks. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 
 #include "bql.h"
 #include "death.h"
@@ -350,50 +348,6 @@ static void test_ranked_locks_in_order_are_quiet(void)
     printf("ok ranked locks in order are quiet\n");
 }
 
-typedef struct Started {
-    char name[16];
-    int tid;
-    bool usr1_blocked, segv_blocked;
-} Started;
-
-static void look_around(void *opaque)
-{
-    Started *started = opaque;
-    sigset_t set;
-
-    prctl(PR_GET_NAME, started->name, 0, 0, 0);
-    started->tid = (int)syscall(SYS_gettid);
-    pthread_sigmask(SIG_BLOCK, NULL, &set);
-    started->usr1_blocked = sigismember(&set, SIGUSR1) == 1;
-    started->segv_blocked = sigismember(&set, SIGSEGV) == 1;
-}
-
-static void test_a_thread_starts_with_its_name_and_mask(void)
-{
-    VmmThreadSpec spec = {"CPU 0/KVM and more", BQLREC_ROLE_VCPU, -1, NULL};
-    Started started = {.tid = 0};
-    VmmThread *thread;
-    Rig rig;
-
-    rig_open(&rig, NULL);
-    spec.rec = rig.rec;
-    thread = vmm_thread_spawn(&spec, look_around, &started);
-    CHECK(thread != NULL);
-    /* Known to the recorder before spawn returned. */
-    CHECK(bqlrec_get(bqlrec_header(rig.rec)->threads_used) == 1);
-    CHECK(bqlrec_get(rec_thread(bqlrec_header(rig.rec), 0)->tid) ==
-          (uint32_t)vmm_thread_tid(thread));
-    CHECK(bqlrec_get(rec_thread(bqlrec_header(rig.rec), 0)->role) == BQLREC_ROLE_VCPU);
-    vmm_thread_join(thread);
-    CHECK(strcmp(started.name, "CPU 0/KVM and m") == 0);
-    CHECK(started.usr1_blocked && !started.segv_blocked);
-    CHECK(bqlrec_get(rec_thread(bqlrec_header(rig.rec), 0)->state) == BQLREC_THREAD_DEAD);
-    spec.cpu = 1 << 20;
-    CHECK(vmm_thread_spawn(&spec, look_around, &started) == NULL && errno == EINVAL);
-    rig_close(&rig);
-    printf("ok a thread starts with its name and mask\n");
-}
-
 int main(void)
 {
     for (unsigned i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
@@ -412,6 +366,5 @@ int main(void)
     test_waiters_are_served_in_order("mcs");
     test_a_condition_wait_times_out();
     test_a_recorder_serves_one_lock();
-    test_a_thread_starts_with_its_name_and_mask();
     return 0;
 }

@@ -80,8 +80,7 @@ static inline uint64_t row_acquisitions(const BqlRecRow *row)
     return sum;
 }
 
-static inline uint64_t blame_on(const BqlRecHeader *h, unsigned thread, uint32_t site,
-                                uint32_t who)
+static inline uint64_t blame_on(const BqlRecHeader *h, unsigned thread, uint32_t site, uint32_t who)
 {
     for (unsigned i = 0; i < h->blame_capacity; i++) {
         BqlRecBlame *blame = rec_blame(h, thread, i);
@@ -119,8 +118,8 @@ static inline void check_row_laws(const BqlRecHeader *h, const BqlRecRow *row)
     CHECK(waits <= holds);
     CHECK(bqlrec_get(row->max_hold) <= bqlrec_get(row->hold_total));
     CHECK(bqlrec_get(row->max_wait) <= bqlrec_get(row->wait_total));
-    CHECK(blame_sum(h, bqlrec_get(row->thread), bqlrec_get(row->site)) +
-              bqlrec_get(row->handoff) + bqlrec_get(row->unknown) ==
+    CHECK(blame_sum(h, bqlrec_get(row->thread), bqlrec_get(row->site)) + bqlrec_get(row->handoff) +
+              bqlrec_get(row->unknown) ==
           bqlrec_get(row->wait_total));
 }
 

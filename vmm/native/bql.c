@@ -5,10 +5,6 @@
  * The path of an uncontended lock and unlock is what every guest device access pays, so it is
  * short: who holds the lock is one word compared with the address of a thread's own variable,
  * recording on or off is one load, the default policy is a direct call.
- *
- * Condition waits do not use pthread conditions: these re-take the mutex inside the C library,
- * where nobody can time it. A futex word that counts signals does the same with the re-taking in
- * our hands.
  */
 #include "bql.h"
 
@@ -20,35 +16,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "bql_policy.h"
+#include "bql_private.h"
 #include "bqlrec_sites.h"
 #include "bqlrec_steps.h"
-#include "futex.h"
 #include "lockrank.h"
-
-struct Bql {
-    BqlRec *rec;             /* may be NULL */
-    const BqlPolicyOps *ops; /* NULL: pthread */
-    const _Atomic uint32_t *enabled; /* the recording's flag, or a constant 0 */
-    BqlRecSites *sites;      /* of a lock without recorder, to name its call sites */
-    BqlRecSite *site_table;  /* never NULL */
-    _Atomic uint32_t sites_used, sites_lost;
-    uint32_t site_serial;
-
-    _Alignas(64) pthread_mutex_t mutex;
-    /* Address of the holder's bqlrec_tls, NULL = free. Written by the holder. Relaxed: a thread
-     * compares it with its own address only, which nobody else stores. */
-    _Atomic(const void *) owner;
-    uint32_t owner_site; /* where it was taken; read by the owner only */
-
-    _Alignas(64) BqlPolicyState state;
-};
-
-struct BqlCond {
-    Bql *bql;
-    _Atomic uint32_t signals; /* futex word */
-    _Atomic uint32_t waiters; /* written under the BQL */
-};
 
 /* The lock and unlock paths are one function each, but for what is rare. */
 #define BQL_INLINE inline __attribute__((always_inline))
@@ -184,9 +155,8 @@ BqlRec *bql_recorder(Bql *bql)
 
 uint32_t bql_site(Bql *bql, const char *file, int line, const char *func, const char *region)
 {
-    return bql->rec != NULL
-               ? bqlrec_site(bql->rec, file, (uint32_t)line, func, region)
-               : bqlrec_sites_intern(bql->sites, file, (uint32_t)line, func, region);
+    return bql->rec != NULL ? bqlrec_site(bql->rec, file, (uint32_t)line, func, region)
+                            : bqlrec_sites_intern(bql->sites, file, (uint32_t)line, func, region);
 }
 
 uint32_t bql_site_resolve(Bql *bql, BqlSiteDef *def)
@@ -358,83 +328,9 @@ void bql_assert_held_at(Bql *bql, const char *file, int line)
     }
 }
 
-BqlCond *bql_cond_new(Bql *bql)
+void bql_relock(Bql *bql, uint32_t site)
 {
-    BqlCond *cond = calloc(1, sizeof(*cond));
-
-    if (cond != NULL) {
-        cond->bql = bql;
-    }
-    return cond;
-}
-
-void bql_cond_free(BqlCond *cond)
-{
-    free(cond);
-}
-
-static struct timespec deadline_after(int64_t timeout_ns)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    ts.tv_sec += timeout_ns / 1000000000;
-    ts.tv_nsec += timeout_ns % 1000000000;
-    if (ts.tv_nsec >= 1000000000) {
-        ts.tv_sec++;
-        ts.tv_nsec -= 1000000000;
-    }
-    return ts;
-}
-
-bool bql_cond_wait_site(BqlCond *cond, uint32_t site, int64_t timeout_ns)
-{
-    Bql *bql = cond->bql;
-    struct timespec deadline;
-    uint32_t signals;
-    bool woken = true;
-
-    if (!bql_locked(bql)) {
-        die_unheld(bql, __builtin_return_address(0));
-    }
-    /* Under the BQL: who changes the predicate after this sees the waiter, and a signal after this
-     * changes the word. */
-    signals = atomic_load_explicit(&cond->signals, memory_order_relaxed);
-    atomic_fetch_add_explicit(&cond->waiters, 1, memory_order_relaxed);
-    if (timeout_ns >= 0) {
-        deadline = deadline_after(timeout_ns);
-    }
-    unlock(bql);
-    if (timeout_ns >= 0) {
-        woken = futex_wait_until(&cond->signals, signals, &deadline);
-    } else {
-        futex_wait(&cond->signals, signals);
-    }
     lock_as(bql, site, BQLREC_KIND_COND);
-    atomic_fetch_sub_explicit(&cond->waiters, 1, memory_order_relaxed);
-    return woken;
-}
-
-static void wake(BqlCond *cond, int count)
-{
-    if (atomic_load_explicit(&cond->waiters, memory_order_relaxed) == 0) {
-        return;
-    }
-    /* Release: the predicate, changed under the BQL, was changed before. */
-    atomic_fetch_add_explicit(&cond->signals, 1, memory_order_release);
-    futex_wake(&cond->signals, count);
-}
-
-void bql_cond_signal(BqlCond *cond)
-{
-    /* Without the BQL a new waiter may queue between the count and the wake-up and take it from
-     * the one it was for. */
-    wake(cond, bql_locked(cond->bql) ? 1 : INT_MAX);
-}
-
-void bql_cond_broadcast(BqlCond *cond)
-{
-    wake(cond, INT_MAX);
 }
 
 void bql_blocked_begin(Bql *bql, int reason)

@@ -46,8 +46,7 @@ void lockrank_check(const void *lock, int rank, const char *name)
 {
     for (int i = 0; i < mine.count; i++) {
         const Held *held = &mine.held[i];
-        bool two_bqls =
-            held->rank == LOCK_RANK_BQL && rank == LOCK_RANK_BQL && held->lock != lock;
+        bool two_bqls = held->rank == LOCK_RANK_BQL && rank == LOCK_RANK_BQL && held->lock != lock;
         if (held->rank >= rank && !two_bqls) {
             report(held, rank, name);
         }

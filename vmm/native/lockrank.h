@@ -27,9 +27,9 @@ enum LockRank {
 };
 
 /* The checks themselves, for lock types other than RankedMutex. lock identifies it. */
-void lockrank_check(const void *lock, int rank, const char *name);  /* before a blocking lock */
-void lockrank_taken(const void *lock, int rank, const char *name);  /* after any success */
-void lockrank_released(const void *lock);                           /* before the unlock */
+void lockrank_check(const void *lock, int rank, const char *name); /* before a blocking lock */
+void lockrank_taken(const void *lock, int rank, const char *name); /* after any success */
+void lockrank_released(const void *lock);                          /* before the unlock */
 
 typedef struct RankedMutex {
     pthread_mutex_t mutex;
@@ -79,7 +79,8 @@ static inline void ranked_mutex_unlock(RankedMutex *m)
     pthread_mutex_unlock(&m->mutex);
 }
 
-/* The wait re-takes the mutex, so it must still be in order: anything taken later is a violation. */
+/* The wait re-takes the mutex, so it must still be in order: anything taken later is a violation.
+ */
 static inline void ranked_cond_wait(pthread_cond_t *cond, RankedMutex *m)
 {
 #ifdef BQL_DEBUG
