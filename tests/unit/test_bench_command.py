@@ -31,6 +31,7 @@ def _everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmm.commands.bench._require_kvm", lambda: None)
     monkeypatch.setattr("vmm.bench.process.run_child", FakeRunner())
     monkeypatch.setattr("vmm.bench.qemu.find_qemu", lambda _run: QEMU)
+    monkeypatch.setattr("vmm.bench.rounds.SETTLE_S", 0.0)
     monkeypatch.setattr("vmm.bench.qemu.micro_guest_path", lambda: Path("guest.elf"))
     monkeypatch.setattr("vmm.bench.fio.find_fio", lambda: "fio")
     monkeypatch.setattr("vmm.bench.image.supports_direct", lambda _path: True)
@@ -75,6 +76,30 @@ def test_without_a_verb_all_three_run(tmp_path: Path) -> None:
     assert set(json.loads(target.read_text())) == {"recorder", "block", "exits"}
     for title in ("lock and unlock", "random reads", "PIO read"):
         assert title in result.stdout
+
+
+def test_what_was_measured_before_a_failure_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> str:
+        raise MissingToolError("fio is not installed")
+
+    monkeypatch.setattr("vmm.bench.fio.find_fio", missing)
+    target = tmp_path / "all.json"
+    result = invoke("--json", str(target))
+    assert result.exit_code == 3
+    assert "lock and unlock" in result.stdout
+    assert set(json.loads(target.read_text())) == {"recorder"}
+
+
+def test_a_recorder_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(rounds: int) -> None:
+        raise OSError(28, "recorder benchmark: No space left on device")
+
+    monkeypatch.setattr("vmm.commands.bench_recorder.run", full)
+    result = invoke("recorder")
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == ("Error: recorder benchmark: No space left on device")
 
 
 @pytest.mark.parametrize("verb", ["block", "exits"])

@@ -25,6 +25,7 @@ from vmm.block.options import parse_drive
 
 @pytest.fixture(autouse=True)
 def _built_guest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vmm.bench.rounds.SETTLE_S", 0.0)
     monkeypatch.setattr("vmm.bench.qemu.micro_guest_path", lambda: Path("guest.elf"))
 
 

@@ -67,8 +67,11 @@ def test_every_contestant_has_every_place_in_the_round_equally_often() -> None:
         return len(ran)
 
     told: list[str] = []
-    found = interleave({name: partial(contestant, name) for name in "abc"}, 3, told.append)
+    pauses: list[float] = []
+    found = interleave(
+        {name: partial(contestant, name) for name in "abc"}, 3, told.append, pauses.append
+    )
     assert "".join(ran) == "abcbcacab"
     assert found == {"a": [1, 6, 8], "b": [2, 4, 9], "c": [3, 5, 7]}
     assert told[0] == "round 1 of 3: a"
-    assert len(told) == 9
+    assert len(told) == len(pauses) == 9

@@ -13,6 +13,8 @@ from vmm.bench.exits import ExitsResult
 from vmm.bench.statistics import Estimate, estimate
 
 WIDTH = 80
+BUSY = 0.5
+"""Load average above which other processes are assumed to have taken part in the result."""
 PLACEMENT_TITLES = {"mainloop": "main loop", "iothread": "iothread"}
 REGISTER_TITLES = {
     "bqlscope-serial": "bqlscope, serial port",
@@ -47,6 +49,13 @@ def _microseconds(value: Estimate) -> str:
     return f"{value.median / 1e3:.1f} [{value.low / 1e3:.1f}–{value.high / 1e3:.1f}]"
 
 
+def _busy(load_average: float) -> str:
+    return (
+        f"the machine was busy (load average {load_average:.1f}): a VM's two threads lose more by "
+        "that than fio's one"
+    )
+
+
 def _title(text: str) -> Text:
     return Text(text, style="bold")
 
@@ -67,19 +76,17 @@ def block_report(result: BlockResult) -> RenderableType:
             _thousands(estimate(result.iops[f"qemu-{placement}"])),
             _factor(result.iops_ratio(placement)),
         )
-    best = result.best_placement()
-    host = (
-        f"fio io_uring on the host: {_thousands(estimate(result.iops['fio']))}; "
-        f"bqlscope ({PLACEMENT_TITLES[best]}) over it: {_factor(result.host_ratio(best))}"
-    )
-    batched = (
-        f"fio, {plan.batch} requests a call:  {_thousands(estimate(result.iops['fio-batched']))}; "
-        f"bqlscope over it: {_factor(result.host_ratio(best, 'fio-batched'))}"
-    )
+    host = _table("fio io_uring on the host", "fio", "main loop / fio", "iothread / fio")
+    for name, row in (("fio", "a request a call"), ("fio-batched", f"{plan.batch} a call")):
+        ratios = (_factor(result.host_ratio(placement, name)) for placement in PLACEMENTS)
+        host.add_row(row, _thousands(estimate(result.iops[name])), *ratios)
     note = f"{plan.trials} interleaved rounds; median [95 % interval]; ratios taken per round"
+    notes = [_note(note)]
     if not result.direct:
-        note += "; the file has no O_DIRECT: this measured the page cache"
-    return Group(_title(title), table, Text(host), Text(batched), _note(note))
+        notes.append(_note("the file has no O_DIRECT: this measured the page cache"))
+    if result.load_average > BUSY:
+        notes.append(_note(_busy(result.load_average)))
+    return Group(_title(title), table, Text(), host, *notes)
 
 
 def exits_report(result: ExitsResult) -> RenderableType:

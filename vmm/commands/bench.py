@@ -73,16 +73,19 @@ def _told() -> None:
 
 def _publish(measured: Measured, json_file: Path | None) -> None:
     """Print the table, and write the JSON; the table gives way to JSON on standard output."""
+    document, picture = measured
+    _publish_table(picture, to_stderr=json_file == STDOUT)
+    if json_file is not None:
+        _write_json(json_file, document)
+
+
+def _publish_table(picture: "RenderableType", *, to_stderr: bool) -> None:
     from rich.console import Console  # noqa: PLC0415
 
     from vmm.bench.report import print_to  # noqa: PLC0415
 
-    document, picture = measured
     _told()
-    to_stdout = json_file == STDOUT
-    print_to(Console(stderr=to_stdout, highlight=False), picture)
-    if json_file is not None:
-        _write_json(json_file, document)
+    print_to(Console(stderr=to_stderr, highlight=False), picture)
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
@@ -150,7 +153,10 @@ def _recorder(rounds: int = 101) -> Measured:
     from vmm.commands.bench_recorder import run  # noqa: PLC0415
 
     _tell("measuring lock pairs")
-    figures = run(rounds=rounds)
+    try:
+        figures = run(rounds=rounds)
+    except OSError as error:
+        raise VmmError(error.strerror or str(error)) from None
     return _document("recorder", {**figures, "config": {"rounds": rounds}}), recorder_report(
         figures
     )
@@ -192,8 +198,9 @@ def _exits(**plan: Any) -> Measured:
 def bench(ctx: click.Context, json_file: Path | None) -> None:
     """Measure what recording costs, and this VMM against QEMU.
 
-    Without a verb all three benchmarks run with their defaults. Everything is measured in
-    interleaved rounds; compare the ratios, not the absolute times.
+    Without a verb all three benchmarks run with their defaults; what was measured before one
+    fails is still shown. Everything is measured in interleaved rounds; compare the ratios, not the
+    absolute times.
 
     Exit status: 0 measured; 1 a run failed; 2 wrong option; 3 a program is missing
     ('make bench-deps' installs QEMU and fio).
@@ -203,11 +210,15 @@ def bench(ctx: click.Context, json_file: Path | None) -> None:
             raise click.UsageError("--json goes behind the verb", ctx)
         return
     with _one_line_errors():
-        from rich.console import Group  # noqa: PLC0415
-
-        found = [_recorder(), _block(), _exits()]
-        documents = {str(document["benchmark"]): document for document, _ in found}
-        _publish((documents, Group(*(picture for _, picture in found))), json_file)
+        documents: dict[str, Any] = {}
+        try:
+            for measure in (_recorder, _block, _exits):
+                document, picture = measure()
+                documents[str(document["benchmark"])] = document
+                _publish_table(picture, to_stderr=json_file == STDOUT)
+        finally:
+            if json_file is not None and documents:
+                _write_json(json_file, documents)
 
 
 @bench.command(context_settings=CONTEXT)
@@ -222,10 +233,7 @@ def bench(ctx: click.Context, json_file: Path | None) -> None:
 def recorder(rounds: int, json_file: Path | None) -> None:
     """Time a lock and unlock with recording, without it, and of a bare mutex."""
     with _one_line_errors():
-        try:
-            _publish(_recorder(rounds), json_file)
-        except OSError as error:
-            raise VmmError(f"{error.strerror or error}") from None
+        _publish(_recorder(rounds), json_file)
 
 
 @bench.command(context_settings=CONTEXT)
