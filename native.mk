@@ -45,7 +45,7 @@ recorder-so: $(RECORDER_SO)
 $(OUT)/%.o: %.c
 	@mkdir -p $(dir $@)
 	@echo "  CC    $(OUT) $<"
-	@	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(LIB): $(OBJS)
 	@mkdir -p $(dir $@)
@@ -57,10 +57,12 @@ $(RECORDER_SO): $(RECORDER_OBJS)
 	@$(CC) $(CFLAGS) -shared -Wl,-z,defs -o $@ $^
 
 $(OUT)/tests/native/%: $(OUT)/tests/native/%.o $(LIB)
-	$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDLIBS)
+	@echo "  LD    $@"
+	@	$(CC) $(CFLAGS) -o $@ $< $(LIB) $(LDLIBS)
 
 $(OUT)/tests/fuzz/%: $(OUT)/tests/fuzz/%.o $(LIB)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(LIB) $(LDLIBS)
+	@echo "  LD    $@"
+	@	$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(LIB) $(LDLIBS)
 
 # Address space randomisation off: ThreadSanitizer's shadow mapping does not fit every layout.
 check: $(TESTS)

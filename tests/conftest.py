@@ -39,6 +39,8 @@ def use_native_variant(variant: str) -> None:
     import vmm  # noqa: PLC0415 - only sanitizer runs need the package this early
 
     vmm.__path__.insert(0, str(ROOT / "build" / variant / "python" / "vmm"))
+    # The sanitizer's runtime is loaded; other programs that tests start must not get it.
+    os.environ.pop("LD_PRELOAD", None)
 
 
 class KvmLedger:

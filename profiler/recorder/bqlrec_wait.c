@@ -23,11 +23,12 @@ void bqlrec_wait_begin(BqlRec *rec, BqlRecSelf *self)
     if ((self->epoch & 1) != 0 || !bqlrec_recording(rec)) {
         self->epoch--; /* switched since the caller looked */
     }
+    /* Who made the trylock fail. Looked at first: once waiters counts us, the holder may go. */
+    self->first_who = atomic_load_explicit(&rec->live->holder, memory_order_acquire);
     /* Before the time stamp; partner: bqlrec_waiters_after(). bqlrec_ticks() has the lfence that
      * keeps the time stamp from being taken before the increment is visible. */
     atomic_fetch_add_explicit(&rec->live->waiters, 1, memory_order_seq_cst);
     self->request = bqlrec_ticks(rec);
-    self->first_who = atomic_load_explicit(&rec->live->holder, memory_order_acquire);
 }
 
 void bqlrec_wait_end(BqlRec *rec, BqlRecSelf *self, uint32_t site, unsigned kind)

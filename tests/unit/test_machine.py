@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whole machines in this process on the qtest accelerator: sanitizers see every thread."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiler.check import check_snapshot
+from profiler.reader import Recording
+from vmm.config import MachineConfig, parse_drives, parse_object
+from vmm.errors import VmmError
+from vmm.machine import Machine
+from vmm.qom import PropertyError
+from vmm.requests import RequestKind
+
+GUEST = "rw=verify blocks=67 iodepth=16 bs=4096 marks=1"
+PLACEMENTS = {
+    "vcpu": "ioeventfd=off",
+    "mainloop": "ioeventfd=on",
+    "iothread": "iothread=io0",
+    "iothread, interrupts by the main loop": "iothread=io0,irq=mainloop",
+    "iothread-vq-mapping": "iothread-vq-mapping=io0+io1,num-queues=2",
+}
+
+
+def config(image: Path, drive: str, *, guest: str = GUEST, **options: Any) -> MachineConfig:
+    return MachineConfig(
+        kernel=Path("micro"),
+        micro_guest=True,
+        command_line=f"{guest} smp=2 queues=2",
+        cpus=2,
+        memory_bytes=64 << 20,
+        accel="qtest",
+        objects=(parse_object("iothread,id=io0"), parse_object("iothread,id=io1")),
+        drives=parse_drives((f"file={image},{drive}",)),
+        serial="null",
+        **options,
+    )
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    path.write_bytes(bytes(1 << 20))
+    return path
+
+
+@pytest.mark.parametrize("policy", ["pthread", "ticket", "mcs"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_a_guest_verifies_its_pattern_and_the_recording_obeys_the_laws(
+    placement: str, policy: str, image: Path, tmp_path: Path
+) -> None:
+    recording = tmp_path / "vm.bql"
+    wanted = config(image, PLACEMENTS[placement], bql_policy=policy, recording=recording)
+    with Machine(wanted) as machine:
+        request = machine.run()
+        line = machine.serial.result_line
+    assert (request.kind, request.code) == (RequestKind.DEBUG_EXIT, 0)
+    assert line is not None
+    assert json.loads(line)["verify"] == {"wrong_blocks": 0, "wrong_bytes": 0}
+    with Recording.open(str(recording)) as opened:
+        snapshot = opened.snapshot(events=True)
+    assert check_snapshot(snapshot).ok
+    assert {"main", "CPU 0/QTEST", "CPU 1/QTEST"} <= {t.name for t in snapshot.threads}
+
+
+def test_the_disk_is_linked_to_its_iothread_by_path(image: Path) -> None:
+    with Machine(config(image, "iothread=io1,bootindex=3")) as machine:
+        disk = machine.qom.resolve("/machine/peripheral/disk0")
+        assert disk.get("iothread") == "/objects/io1"
+        assert disk.get("bootindex") == 3
+
+
+def test_poll_parameters_change_while_an_iothread_runs_but_the_link_does_not(image: Path) -> None:
+    with Machine(config(image, "iothread=io0")) as machine:
+        iothread = machine.qom.resolve("/objects/io0")
+        iothread.set("poll-max-ns", 0)
+        assert iothread.get("poll-max-ns") == 0
+        disk = machine.qom.resolve("/machine/peripheral/disk0")
+        with pytest.raises(PropertyError, match="cannot change once realized"):
+            disk.set("iothread", None)
+
+
+def test_a_second_machine_on_the_same_image_is_refused(image: Path) -> None:
+    with (
+        Machine(config(image, "iothread=io0")),
+        pytest.raises(VmmError, match='Failed to get "write" lock'),
+    ):
+        Machine(config(image, "iothread=io0"))
+
+
+def machine_threads() -> list[str]:
+    """Names of this process's threads that a machine makes."""
+    names = []
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):  # it ended meanwhile, as io_uring's own threads do
+            names.append((task / "comm").read_text().strip())
+    return [name for name in names if name.startswith(("CPU ", "IO ", "worker"))]
+
+
+def test_a_machine_is_built_and_taken_apart_without_running(image: Path) -> None:
+    for _ in range(7):
+        with Machine(config(image, "iothread=io0")):
+            assert sorted(machine_threads()) == ["CPU 0/QTEST", "CPU 1/QTEST", "IO io0", "IO io1"]
+    assert machine_threads() == []
+
+
+def test_no_descriptor_is_left_behind(image: Path) -> None:
+    Machine(config(image, "iothread=io0")).close()  # whatever is opened once and kept
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    Machine(config(image, "iothread=io0")).close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
