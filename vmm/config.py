@@ -10,6 +10,7 @@ from vmm.errors import VmmError
 
 MAX_DRIVES = 8
 MAX_CPUS = 16
+MAX_MEMORY = 1 << 46  # what 46 bits of guest physical address reach
 MICRO_GUEST = "micro"
 _SUFFIXES = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -40,6 +41,7 @@ class MachineConfig:
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None
+    keep_recording: bool = False
     window_recording: bool = False
 
     def __post_init__(self) -> None:
@@ -55,10 +57,11 @@ def parse_size(text: str) -> int:
     Raises:
         VmmError: not a size.
     """
-    match = re.fullmatch(r"(\d{1,12})([kKmMgG]?)", text)
-    if not match or int(match[1]) == 0:
+    match = re.fullmatch(r"([0-9]{1,12})([kKmMgG]?)", text)
+    size = int(match[1]) * _SUFFIXES[match[2].lower()] if match else 0
+    if not 0 < size <= MAX_MEMORY:
         raise VmmError(f"--memory {text}: must be a size such as 128M or 2G")
-    return int(match[1]) * _SUFFIXES[match[2].lower()]
+    return size
 
 
 def parse_object(text: str) -> ObjectOptions:

@@ -7,7 +7,7 @@ from typing import Any
 from vmm._native import ffi, lib
 from vmm.accel.base import Accelerator
 from vmm.errors import VmmError, check
-from vmm.qom import Property, QomObject
+from vmm.qom import Property, QomObject, host_cpu
 
 
 class CpuState(Enum):
@@ -37,7 +37,7 @@ class X86Cpu(QomObject):
 
     TYPE = "x86_64-cpu"
 
-    host_cpu = Property(int, -1, "host CPU to run on (-1: any)")
+    host_cpu = Property(host_cpu, -1, "host CPU to run on (-1: any)")
 
     def __init__(self, index: int, accelerator: Accelerator, vcpu_set: Any) -> None:
         super().__init__(f"cpu{index}")

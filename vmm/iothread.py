@@ -5,7 +5,7 @@ from typing import Any
 
 from vmm._native import ffi, lib
 from vmm.errors import VmmError, check_pointer
-from vmm.qom import Property, QomObject
+from vmm.qom import Property, QomObject, host_cpu
 
 DEFAULT_POLL_MAX_NS = 32768  # QEMU's
 
@@ -25,7 +25,7 @@ class IoThread(QomObject):
     poll_max_ns = Property(_natural, DEFAULT_POLL_MAX_NS, "longest busy poll in ns", live=True)
     poll_grow = Property(_natural, 0, "factor by which polling grows (0: 2)", live=True)
     poll_shrink = Property(_natural, 0, "divisor by which it shrinks (0: to none)", live=True)
-    cpu = Property(int, -1, "host CPU to run on (-1: any)")
+    cpu = Property(host_cpu, -1, "host CPU to run on (-1: any)")
 
     def __init__(self, object_id: str) -> None:
         if not 0 < len(object_id.encode()) <= 12:
@@ -37,12 +37,15 @@ class IoThread(QomObject):
         """Start the thread (``IO <id>``). ``recorder``: native BqlRec or NULL.
 
         Raises:
-            OSError: the thread or its event loop could not be made.
+            VmmError: the thread or its event loop could not be made.
         """
         config = ffi.new("AioConfig *", {"ring": True, "poll_max_ns": self.poll_max_ns})
         config.poll_grow, config.poll_shrink = self.poll_grow, self.poll_shrink
         native = lib.iothread_new(self.id.encode(), config, self.cpu, recorder)
-        self._native = check_pointer(ffi, native, f"starting iothread {self.id}")
+        try:
+            self._native = check_pointer(ffi, native, f"starting iothread {self.id}")
+        except OSError as error:
+            raise VmmError(str(error.strerror)) from error
         self.realized = True
 
     @property

@@ -19,7 +19,7 @@ from vmm.accel.kvm import KvmAccelerator
 from vmm.accel.qtest import QtestAccelerator
 from vmm.block.backend import BlockBackend, open_backend
 from vmm.block.options import DriveError, DriveOptions
-from vmm.boot import pvh
+from vmm.boot import mptable, pvh
 from vmm.boot.native_guest import NativeGuest
 from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
@@ -61,6 +61,9 @@ class Machine:
         self._undo = ExitStack()
         try:
             self._build()
+        except OSError as error:  # the host refused: memory, descriptors, KVM, threads
+            self._undo.close()
+            raise VmmError(error.strerror or str(error)) from error
         except BaseException:
             self._undo.close()
             raise
@@ -83,7 +86,7 @@ class Machine:
         config = self.config
         self.recorder: Recorder | None = None
         if config.record:
-            self.recorder = Recorder(config.recording, vm_name=config.kernel.stem)
+            self.recorder = self._open_recorder()
             self._on_close(self._close_recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
@@ -100,12 +103,18 @@ class Machine:
         self.requests = Requests(self.main_loop.asyncio)
         self._on_close(self.requests.close)
 
+    def _open_recorder(self) -> Recorder:
+        try:
+            return Recorder(self.config.recording, vm_name=self.config.kernel.stem)
+        except OSError as error:
+            raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
+
     def _recorder_native(self) -> Any:
         return self.recorder.handle if self.recorder is not None else ffi.NULL
 
     def _close_recorder(self) -> None:
         if self.recorder is not None:
-            self.recorder.close(unlink=self.config.recording is None)
+            self.recorder.close(unlink=not self.config.keep_recording)
 
     # Accelerator and vCPUs.
 
@@ -263,10 +272,14 @@ class Machine:
         disk.mapped = tuple(thread for thread in mapped if isinstance(thread, IoThread))
 
     def _load(self) -> None:
-        boot = pvh.BootFiles(self.config.kernel, self.config.command_line, self.config.initrd)
-        if self.accel_choice.name == "kvm":
-            entry = pvh.load(self.memory, boot)
-            self.accelerator.set_entry(self.cpus[0].native, entry)
+        if self.accel_choice.name != "kvm":
+            return  # the native guest needs no loading
+        text = self.config.command_line
+        if not self.config.micro_guest:
+            text = " ".join([text, *(disk.linux_parameter() for disk in self.disks)]).strip()
+        boot = pvh.BootFiles(self.config.kernel, text, self.config.initrd)
+        mptable.write(self.memory, self.config.cpus)
+        self.accelerator.set_entry(self.cpus[0].native, pvh.load(self.memory, boot))
 
     # Running.
 
@@ -295,9 +308,8 @@ class Machine:
         return request
 
     def close(self) -> None:
-        """Stop the vCPUs and take everything apart."""
-        if self.cpus:
-            pause_all(self.cpus)
+        """Stop the vCPUs and take everything apart. Idempotent."""
+        pause_all([cpu for cpu in self.cpus if cpu.native is not None])
         self._undo.close()
 
     def __enter__(self) -> "Machine":

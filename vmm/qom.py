@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar, overload
 
 from vmm.errors import VmmError
 
+MAX_HOST_CPUS = 1024  # glibc's cpu_set_t
 T = TypeVar("T")
 
 
@@ -28,6 +29,14 @@ def parse_bool(value: object) -> bool:
     if text not in words:
         raise ValueError("expects on or off")
     return words[text]
+
+
+def host_cpu(value: object) -> int:
+    """A CPU number of the host, or -1 for any. Whether it exists shows when a thread starts."""
+    number = int(str(value))
+    if not -1 <= number < MAX_HOST_CPUS:
+        raise ValueError(f"expects a CPU number below {MAX_HOST_CPUS}, or -1")
+    return number
 
 
 class Property(Generic[T]):
@@ -195,19 +204,22 @@ class QomTree:
 
     def list(self, path: str) -> list[PropertyInfo]:
         """Children and properties at a path, as qom-list gives them."""
+        here = self._objects.get(path)
         prefix = path.rstrip("/") + "/"
         children: dict[str, str] = {}
         for other, obj in self._objects.items():
             if other.startswith(prefix):
                 name, _, rest = other[len(prefix) :].partition("/")
-                children.setdefault(name, "container" if rest else obj.TYPE)
+                if rest:
+                    children.setdefault(name, "container")
+                else:  # an object that has children of its own is what it is
+                    children[name] = obj.TYPE
         rows = [PropertyInfo(name, f"child<{kind}>") for name, kind in sorted(children.items())]
-        here = self._objects.get(path)
         if here is not None:
             for name, prop in here.properties().items():
                 kind = f"link<{prop.target_type}>" if isinstance(prop, Link) else _type_name(prop)
                 rows.append(PropertyInfo(name, kind))
-        elif not rows:
+        elif not rows and path != "/":
             raise VmmError(f"no object at '{path}'")
         return rows
 

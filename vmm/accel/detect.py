@@ -2,6 +2,7 @@
 """What the host offers, detected and said in one line; nothing is assumed."""
 
 import errno
+import fcntl
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from vmm.errors import VmmError
 
 KVM_DEVICE = "/dev/kvm"
+_KVM_GET_API_VERSION = 0xAE00  # linux/kvm.h; needed before anybody knows whether KVM works
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,12 @@ def kvm_problem() -> str | None:
         if error.errno in (errno.EACCES, errno.EPERM):
             return f"no permission on {KVM_DEVICE}: add yourself to its group (often 'kvm')"
         return f"{KVM_DEVICE} cannot be opened: {error.strerror}"
-    os.close(fd)
+    try:
+        fcntl.ioctl(fd, _KVM_GET_API_VERSION)
+    except OSError:
+        return f"{KVM_DEVICE} is not KVM's device: look at what it is with ls -l"
+    finally:
+        os.close(fd)
     if platform.machine() != "x86_64":
         return f"the kvm accelerator runs x86-64 guests only, this host is {platform.machine()}"
     return None

@@ -92,14 +92,16 @@ class KvmAccelerator:
     def create_vcpu(self, vcpu_set: Any, index: int, host_cpu: int) -> Any:
         """KVM_CREATE_VCPU and its CPUID; see Accelerator.create_vcpu."""
         fd = self._ioctl_value(self._vm_fd, "KVM_CREATE_VCPU", index)
-        self._set_cpuid(fd, index)
-        vcpu = check_pointer(
-            ffi,
-            lib.vcpu_new(vcpu_set, lib.ops_vcpu_kvm(), index, host_cpu),
-            "creating a vCPU",
-        )
+        try:
+            self._set_cpuid(fd, index)
+            run_size = self._ioctl(self._kvm_fd, "KVM_GET_VCPU_MMAP_SIZE")
+            native = lib.vcpu_new(vcpu_set, lib.ops_vcpu_kvm(), index, host_cpu)
+            vcpu = check_pointer(ffi, native, "creating a vCPU")
+        except BaseException:
+            os.close(fd)
+            raise
         vcpu.kvm_fd = fd
-        vcpu.kvm_run_size = self._ioctl(self._kvm_fd, "KVM_GET_VCPU_MMAP_SIZE")
+        vcpu.kvm_run_size = run_size
         return vcpu
 
     def _set_cpuid(self, vcpu_fd: int, index: int) -> None:

@@ -44,7 +44,7 @@ def read_kernel(path: Path) -> ElfImage:
         raise VmmError(f"kernel {path}: {error.strerror}") from None
     try:
         return _parse(data, path)
-    except struct.error:
+    except (struct.error, OverflowError):  # a table beyond the file, or beyond any file
         raise VmmError(f"kernel {path}: truncated ELF file") from None
 
 
@@ -74,6 +74,8 @@ def _parse(data: memoryview, path: Path) -> ElfImage:
             entry = _pvh_entry(content)
     if entry is None:
         raise VmmError(f"kernel {path}: no PVH entry note (Linux needs CONFIG_PVH=y)")
+    if entry >= 1 << 32:
+        raise VmmError(f"kernel {path}: the PVH entry 0x{entry:x} is not a 32-bit address")
     return ElfImage(tuple(segments), entry)
 
 

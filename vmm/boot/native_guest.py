@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The micro-guest as native code: what "boots" on the qtest accelerator."""
 
+import os
 from typing import Any
 
 from vmm._native import ffi, lib
@@ -17,7 +18,7 @@ class NativeGuest:
         low_size = memory.regions()[0][1]
         if low_size <= DMA_BASE:
             raise VmmError("the micro-guest needs more than 4M of memory: raise --memory")
-        text = command_line.encode()
+        text = os.fsencode(command_line)
         native = lib.guest_host_new(memory.native, text, DMA_BASE, low_size - DMA_BASE)
         self.opaque: Any = check_pointer(ffi, native, "creating the guest")
         self.function: Any = ffi.addressof(lib, "guest_host_run")

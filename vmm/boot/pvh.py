@@ -4,6 +4,7 @@
 Source: Xen's "x86/HVM direct boot ABI" (hvm_start_info version 1).
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def _load_initrd(memory: GuestMemory, path: Path | None, kernel_end: int) -> tup
 
 
 def _write_command_line(memory: GuestMemory, text: str) -> None:
-    data = text.encode() + b"\0"
+    data = os.fsencode(text) + b"\0"
     if len(data) > COMMAND_LINE_MAX:
         raise VmmError(f"the kernel command line is longer than {COMMAND_LINE_MAX - 1} bytes")
     if b"\0" in data[:-1]:

@@ -100,7 +100,7 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
 @click.option(
     "--json", "json_file", type=click.Path(path_type=Path), help="Write what happened to a file."
 )
-def run(json_file: Path | None, keep_recording: bool, **options: Any) -> None:
+def run(json_file: Path | None, **options: Any) -> None:
     """Translate options, run, report."""
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
     try:
@@ -114,9 +114,8 @@ def run(json_file: Path | None, keep_recording: bool, **options: Any) -> None:
         raise click.ClickException(str(error)) from None
     except VmmError as error:
         raise click.ClickException(str(error)) from None
-    recording = report["recording"]
-    if recording is not None and not keep_recording:
-        Path(str(recording)).unlink(missing_ok=True)
+    except KeyboardInterrupt:  # before the machine took the signal over
+        sys.exit(EXIT_INTERRUPTED)
     if json_file is not None:
         _write_json(json_file, report)
     sys.exit(_exit_status(request))
@@ -135,6 +134,7 @@ def _config(
     bql_policy: str,
     no_record: bool,
     recording: Path | None,
+    keep_recording: bool,
     window_recording: bool,
 ) -> MachineConfig:
     micro = kernel == MICRO_GUEST
@@ -152,6 +152,7 @@ def _config(
         bql_policy=bql_policy,
         record=not no_record,
         recording=recording,
+        keep_recording=keep_recording,
         window_recording=window_recording,
     )
 
@@ -193,6 +194,14 @@ def _process_age_ns() -> int:
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) - started
 
 
+def _guest_result(line: bytes | None) -> object:
+    """The guest's result line, or None: what a guest prints is not to be trusted."""
+    try:
+        return json.loads(line) if line is not None else None
+    except (ValueError, RecursionError):
+        return None
+
+
 def _report(machine: Machine, request: Request) -> dict[str, object]:
     line = machine.serial.result_line
     started = machine.running_since_ns or time.monotonic_ns()
@@ -200,7 +209,7 @@ def _report(machine: Machine, request: Request) -> dict[str, object]:
     return {
         "accel": {"name": machine.accel_choice.name, "reason": machine.accel_choice.reason},
         "host": host_info().as_dict(),
-        "guest": json.loads(line) if line is not None else None,
+        "guest": _guest_result(line),
         "guest_status": request.code if request.kind is RequestKind.DEBUG_EXIT else None,
         "ended": {"kind": request.kind.name.lower(), "message": request.message},
         "recording": str(machine.recorder.path) if machine.recorder is not None else None,

@@ -70,7 +70,7 @@ def _on_error(
     handle = traceback.tb_frame.f_locals.get("handle") if traceback is not None else None
     if handle is None:
         return None
-    ffi.from_handle(handle).failed(error)
+    ffi.from_handle(handle).failed(error.with_traceback(traceback))  # cffi leaves that to us
     return 0xFFFF_FFFF_FFFF_FFFF
 
 

@@ -100,9 +100,14 @@ class _StandardInput:
         loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
-        self._waiting += os.read(self._fd, 256)
+        try:
+            data = os.read(self._fd, 256)
+        except OSError:  # the terminal hung up
+            data = b""
         self._loop.remove_reader(self._fd)
-        self._push()
+        self._waiting += data
+        if data:  # at its end a terminal is readable for ever: not watched again
+            self._push()
 
     def _push(self) -> None:
         taken = lib.serial16550_receive(self._native, self._waiting, len(self._waiting))
@@ -115,7 +120,8 @@ class _StandardInput:
     def close(self) -> None:
         """Give the terminal back."""
         self._loop.remove_reader(self._fd)
-        termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+        with suppress(termios.error):  # it hung up
+            termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
 
 
 def _open_target(target: str) -> tuple[BinaryIO | None, bool]:

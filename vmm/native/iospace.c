@@ -116,8 +116,7 @@ static void region_fill(IoSpace *space, IoRegion *region, int kind, uint64_t bas
                          .lock_free = lock_free};
     strncpy(region->name, name, sizeof(region->name) - 1);
     /* Told apart by region name, not by line: one line of code serves every device. */
-    region->site =
-        bql_site(space->bql, __FILE__, __LINE__, kind == IO_PIO ? "pio" : "mmio", name);
+    region->site = bql_site(space->bql, __FILE__, __LINE__, kind == IO_PIO ? "pio" : "mmio", name);
 }
 
 int iospace_add(IoSpace *space, int kind, uint64_t base, uint64_t size, const char *name,
@@ -203,12 +202,8 @@ static int eventfds_replace(IoSpace *space, const IoEventfd *add, int drop)
 int iospace_add_ioeventfd(IoSpace *space, int kind, uint64_t addr, unsigned size, bool match_any,
                           uint64_t value, int fd)
 {
-    IoEventfd entry = {.addr = addr,
-                       .value = value,
-                       .size = size,
-                       .match_any = match_any,
-                       .kind = kind,
-                       .fd = fd};
+    IoEventfd entry = {
+        .addr = addr, .value = value, .size = size, .match_any = match_any, .kind = kind, .fd = fd};
 
     return eventfds_replace(space, &entry, -1);
 }
@@ -243,24 +238,27 @@ static bool eventfd_signal(IoSpace *space, int kind, uint64_t addr, uint64_t val
 
 /* Dispatch */
 
-static uint64_t size_mask(unsigned size)
+/* The region that holds all bytes of an access; one that sticks out belongs to nobody. */
+static const IoRegion *region_for(IoSpace *space, int kind, uint64_t addr, unsigned size)
 {
-    return size >= 8 ? ~0ull : (1ull << (size * 8)) - 1;
+    const IoRegion *region = region_find(table_get(space, kind), addr);
+
+    return region && size - 1 <= region->last - addr ? region : NULL;
 }
 
 uint64_t iospace_read(IoSpace *space, int kind, uint64_t addr, unsigned size)
 {
-    const IoRegion *region = region_find(table_get(space, kind), addr);
+    const IoRegion *region = region_for(space, kind, addr, size);
     uint64_t value;
 
-    if (!region || addr + size - 1 > region->last)
-        return size_mask(size);
+    if (!region)
+        return iospace_all_ones(size);
     if (!region->lock_free)
         bql_lock_site(space->bql, region->site);
     value = region->ops.read(region->opaque, addr - region->base, size);
     if (!region->lock_free)
         bql_unlock(space->bql);
-    return value & size_mask(size);
+    return value & iospace_all_ones(size);
 }
 
 void iospace_write(IoSpace *space, int kind, uint64_t addr, uint64_t value, unsigned size)
@@ -269,12 +267,12 @@ void iospace_write(IoSpace *space, int kind, uint64_t addr, uint64_t value, unsi
 
     if (eventfd_signal(space, kind, addr, value, size))
         return;
-    region = region_find(table_get(space, kind), addr);
-    if (!region || addr + size - 1 > region->last)
+    region = region_for(space, kind, addr, size);
+    if (!region)
         return;
     if (!region->lock_free)
         bql_lock_site(space->bql, region->site);
-    region->ops.write(region->opaque, addr - region->base, value & size_mask(size), size);
+    region->ops.write(region->opaque, addr - region->base, value & iospace_all_ones(size), size);
     if (!region->lock_free)
         bql_unlock(space->bql);
 }

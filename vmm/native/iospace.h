@@ -41,6 +41,12 @@ int iospace_add_ioeventfd(IoSpace *space, int kind, uint64_t addr, unsigned size
                           uint64_t value, int fd);
 int iospace_remove_ioeventfd(IoSpace *space, int kind, uint64_t addr, int fd);
 
+/* What a read of nothing gives: an open bus. */
+static inline uint64_t iospace_all_ones(unsigned size)
+{
+    return size >= 8 ? ~0ull : (1ull << (size * 8)) - 1;
+}
+
 /* Not under the BQL. Unassigned reads give all ones, writes vanish; neither takes the lock. */
 uint64_t iospace_read(IoSpace *space, int kind, uint64_t addr, unsigned size);
 void iospace_write(IoSpace *space, int kind, uint64_t addr, uint64_t value, unsigned size);

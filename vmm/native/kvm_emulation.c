@@ -48,9 +48,10 @@ static int give_up(Vcpu *vcpu, const struct kvm_run *run, uint64_t rip, const ui
 
     for (unsigned i = 0; i < count && i < 16; i++)
         snprintf(text + 3 * i, 4, "%02x ", bytes[i]);
-    vm_request_file(vcpu->set->requests, VM_REQUEST_GUEST_CRASH, 0, (int)vcpu->index,
-                    "KVM cannot emulate an instruction on CPU %u (suberror %u, rip 0x%llx, bytes %s)",
-                    vcpu->index, run->internal.suberror, (unsigned long long)rip, text);
+    vm_request_file(
+        vcpu->set->requests, VM_REQUEST_GUEST_CRASH, 0, (int)vcpu->index,
+        "KVM cannot emulate an instruction on CPU %u (suberror %u, rip 0x%llx, bytes %s)",
+        vcpu->index, run->internal.suberror, (unsigned long long)rip, text);
     return -EIO;
 }
 

@@ -36,3 +36,13 @@ void irq_line_pulse(void *opaque)
     irq_line_set(opaque, 1);
     irq_line_set(opaque, 0);
 }
+
+int irq_line_level(const IrqLine *line)
+{
+    return atomic_load_explicit(&line->level, memory_order_relaxed);
+}
+
+uint64_t irq_line_raised(const IrqLine *line)
+{
+    return atomic_load_explicit(&line->raised, memory_order_relaxed);
+}

@@ -24,6 +24,8 @@ typedef struct IrqLine {
     _Atomic int level;
 } IrqLine;
 void irq_line_set(IrqLine *line, int level);
+int irq_line_level(const IrqLine *line);       /* [any thread] */
+uint64_t irq_line_raised(const IrqLine *line); /* [any thread] edges so far */
 /* Raise and lower: an edge, as an irqfd gives. opaque is an IrqLine. */
 void irq_line_pulse(void *opaque);
 

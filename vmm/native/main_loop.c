@@ -15,14 +15,16 @@ int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int 
 
     for (;;) {
         int64_t left = limited ? remaining_ns(deadline) : -1;
+        bool woken;
         int ready;
 
         bql_unlock(bql);
-        aio_wait(ctx, left);
+        woken = aio_wait(ctx, left);
         bql_lock(bql);
-        aio_dispatch(ctx);
+        woken |= aio_dispatch(ctx);
         ready = aio_take_ready(ctx, fds, events, max);
-        if (ready || (limited && remaining_ns(deadline) == 0))
+        /* Woken by nothing of the context's: a signal, whose Python handler is to run now. */
+        if (ready || !woken || (limited && remaining_ns(deadline) == 0))
             return ready;
     }
 }

@@ -7,7 +7,16 @@
 #include <unistd.h>
 
 /* Register offsets; some have two faces (DLAB, read or write). */
-enum { REG_DATA = 0, REG_IER = 1, REG_IIR_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_MSR = 6, REG_SCR = 7 };
+enum {
+    REG_DATA = 0,
+    REG_IER = 1,
+    REG_IIR_FCR = 2,
+    REG_LCR = 3,
+    REG_MCR = 4,
+    REG_LSR = 5,
+    REG_MSR = 6,
+    REG_SCR = 7
+};
 
 #define IER_RX 0x01
 #define IER_TX 0x02
@@ -28,8 +37,10 @@ enum { REG_DATA = 0, REG_IER = 1, REG_IIR_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG
 #define OUT_BUFFER 65536
 
 struct Serial16550 {
+    AioContext *ctx;
     AioBh *flush_bh;
     int out_fd;
+    bool waiting; /* for out_fd to take more */
     IrqLine *irq;
     uint8_t ier, fcr, lcr, mcr, scr;
     uint16_t divisor;
@@ -46,32 +57,14 @@ static void flush_bh(void *opaque)
     serial16550_flush(opaque);
 }
 
-Serial16550 *serial16550_new(AioContext *main_ctx, int out_fd, IrqLine *irq)
+/* A handler only while the reader is slow: an idle pipe is always writable. */
+static void wait_for_reader(Serial16550 *serial, bool wait)
 {
-    Serial16550 *serial = calloc(1, sizeof(*serial));
+    static const AioHandlerOps writable = {.io_write = flush_bh};
 
-    if (!serial)
-        return NULL;
-    serial->out_fd = out_fd;
-    serial->irq = irq;
-    serial->flush_bh = aio_bh_new(main_ctx, flush_bh, serial);
-    serial16550_reset(serial);
-    return serial;
-}
-
-void serial16550_free(Serial16550 *serial)
-{
-    aio_bh_delete(serial->flush_bh);
-    free(serial);
-}
-
-void serial16550_reset(Serial16550 *serial)
-{
-    serial->ier = serial->fcr = serial->lcr = serial->scr = 0;
-    serial->mcr = MCR_OUT2;
-    serial->divisor = 12; /* 9600 baud */
-    serial->rx_count = 0;
-    serial->tx_interrupt = false;
+    if (wait != serial->waiting)
+        aio_set_fd_handler(serial->ctx, serial->out_fd, wait ? &writable : NULL, serial);
+    serial->waiting = wait;
 }
 
 static uint8_t pending_interrupt(const Serial16550 *serial)
@@ -89,7 +82,43 @@ static void update_irq(Serial16550 *serial)
         irq_line_set(serial->irq, pending_interrupt(serial) != IIR_NONE);
 }
 
-size_t serial16550_flush(Serial16550 *serial)
+void serial16550_reset(Serial16550 *serial)
+{
+    serial->ier = serial->fcr = serial->lcr = serial->scr = 0;
+    serial->mcr = MCR_OUT2;
+    serial->divisor = 12; /* 9600 baud */
+    serial->rx_count = 0;
+    serial->tx_interrupt = false;
+    update_irq(serial);
+}
+
+Serial16550 *serial16550_new(AioContext *main_ctx, int out_fd, IrqLine *irq)
+{
+    Serial16550 *serial = calloc(1, sizeof(*serial));
+
+    if (!serial)
+        return NULL;
+    serial->ctx = main_ctx;
+    serial->out_fd = out_fd;
+    serial->irq = irq;
+    serial->flush_bh = aio_bh_new(main_ctx, flush_bh, serial);
+    if (!serial->flush_bh) {
+        free(serial);
+        return NULL;
+    }
+    serial16550_reset(serial);
+    return serial;
+}
+
+void serial16550_free(Serial16550 *serial)
+{
+    wait_for_reader(serial, false);
+    aio_bh_delete(serial->flush_bh);
+    free(serial);
+}
+
+/* Writes what the descriptor takes. Returns 0, or the errno it stopped with. */
+static int write_out(Serial16550 *serial)
 {
     while (serial->out_count) {
         size_t run = OUT_BUFFER - serial->out_first;
@@ -100,11 +129,23 @@ size_t serial16550_flush(Serial16550 *serial)
         n = write(serial->out_fd, serial->out + serial->out_first, run);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0)
-            break; /* reader gone or slow: the next byte schedules another try */
+        if (n < 0)
+            return errno;
         serial->out_first = (serial->out_first + (size_t)n) % OUT_BUFFER;
         serial->out_count -= (size_t)n;
     }
+    return 0;
+}
+
+size_t serial16550_flush(Serial16550 *serial)
+{
+    int error = write_out(serial);
+
+    if (error && error != EAGAIN) { /* the reader is gone: waiting for it would never end */
+        serial->dropped += serial->out_count;
+        serial->out_count = 0;
+    }
+    wait_for_reader(serial, serial->out_count > 0);
     return serial->out_count;
 }
 
@@ -112,9 +153,7 @@ static void transmit(Serial16550 *serial, uint8_t byte)
 {
     if (serial->mcr & MCR_LOOP) {
         serial16550_receive(serial, &byte, 1);
-        return;
-    }
-    if (serial->out_count == OUT_BUFFER) {
+    } else if (serial->out_count == OUT_BUFFER) {
         serial->dropped++;
     } else {
         serial->out[(serial->out_first + serial->out_count) % OUT_BUFFER] = byte;

@@ -178,7 +178,8 @@ int vcpu_start(Vcpu *vcpu)
 int vcpu_command(Vcpu *vcpu, int command)
 {
     bql_assert_held(vcpu->set->bql);
-    if (vcpu->state == VCPU_FINISHED && command != VCPU_CMD_FINISH)
+    /* Once told to finish it never runs again, whether its thread has noticed or not. */
+    if ((vcpu->unplug || vcpu->state == VCPU_FINISHED) && command != VCPU_CMD_FINISH)
         return -EINVAL;
     switch (command) {
     case VCPU_CMD_RUN:
@@ -215,7 +216,7 @@ void vcpu_pause_all(Vcpu **vcpus, unsigned count)
         if (!vcpus[i]->stopped)
             vcpu_command(vcpus[i], VCPU_CMD_PAUSE);
     for (unsigned i = 0; i < count; i++)
-        while (!vcpus[i]->stopped && !vcpu_is_self(vcpus[i]))
+        while (vcpus[i]->created && !vcpus[i]->stopped && !vcpu_is_self(vcpus[i]))
             bql_cond_wait(vcpus[i]->set->bql, vcpus[i]->set->pause_cond);
 }
 
@@ -228,14 +229,15 @@ void vcpu_resume_all(Vcpu **vcpus, unsigned count)
 void vcpu_join(Vcpu *vcpu)
 {
     Bql *bql = vcpu->set->bql;
+    VmmThread *thread = vcpu->thread;
 
     bql_assert_held(bql);
-    if (!vcpu->thread)
+    if (!thread)
         return;
+    vcpu->thread = NULL; /* before the lock is dropped: nobody may kick a thread that is freed */
     bql_unlock(bql);
-    vmm_thread_join(vcpu->thread);
+    vmm_thread_join(thread);
     bql_lock(bql);
-    vcpu->thread = NULL;
 }
 
 /* Only the vCPU's own thread adds, so a load and a store do. */

@@ -106,8 +106,8 @@ Vcpu *vcpu_new(VcpuSet *set, const VcpuOps *ops, unsigned index, int host_cpu);
 /* The accelerator's create_vcpu_thread: starts "CPU n/KVM" (or "CPU n/QTEST") and waits, under the
  * BQL, until the thread reports created. Returns 0 or -errno (ops->init()'s included). */
 int vcpu_start(Vcpu *vcpu);
-/* Under the BQL. 0, or -EINVAL when the command is illegal in this state. PAUSE only asks; see
- * vcpu_pause_all(). */
+/* Under the BQL. 0, or -EINVAL when the command is illegal: PAUSE before the first RUN, anything
+ * but FINISH after FINISH. PAUSE only asks; see vcpu_pause_all(). */
 int vcpu_command(Vcpu *vcpu, int command);
 /* Under the BQL; the vCPU must have been told to finish. Drops the BQL around the join. */
 void vcpu_join(Vcpu *vcpu);

@@ -128,7 +128,8 @@ static int handle_fatal(Vcpu *vcpu, const struct kvm_run *run)
 
     switch (run->exit_reason) {
     case KVM_EXIT_SHUTDOWN:
-        vm_request_file(requests, VM_REQUEST_GUEST_CRASH, 0, index, "triple fault on CPU %d", index);
+        vm_request_file(requests, VM_REQUEST_GUEST_CRASH, 0, index, "triple fault on CPU %d",
+                        index);
         break;
     case KVM_EXIT_FAIL_ENTRY:
         vm_request_file(requests, VM_REQUEST_GUEST_CRASH, 0, index,

@@ -17,10 +17,11 @@ typedef struct QtestVcpu {
     QtestGuestFn *fn;
     void *opaque;
     bool in_guest, guest_ended;
-    jmp_buf guest_exit; /* the way out of a native guest whose vCPU is being finished */
+    jmp_buf guest_exit;   /* the way out of a native guest whose vCPU is being finished */
     pthread_mutex_t lock; /* leaf; the BQL is never taken under it */
     pthread_cond_t cond;
     QtestAccess *pending; /* the one access asked for and not yet done */
+    bool ended;           /* nobody will serve accesses any more */
 } QtestVcpu;
 
 int vcpu_qtest_setup(Vcpu *vcpu, QtestGuestFn *fn, void *opaque)
@@ -49,13 +50,16 @@ void vcpu_qtest_teardown(Vcpu *vcpu)
     vcpu->qtest = NULL;
 }
 
-/* The native guest's counterpart of leaving KVM_RUN: stop, queued work, and on again. */
-static void honour_exit_request(Vcpu *vcpu)
+/* The counterpart of leaving KVM_RUN: stop, queued work, and on again. False: the vCPU must end
+ * and the access at hand must not happen any more, its device may be gone. Does not return then if
+ * a native guest is running. */
+static bool honour_exit_request(Vcpu *vcpu)
 {
     Bql *bql = vcpu->set->bql;
 
+    /* Partner: the store in vcpu_kick(). */
     if (!atomic_load_explicit(&vcpu->exit_request, memory_order_acquire))
-        return;
+        return true;
     vcpu_count_exit(vcpu, VCPU_EXIT_INTERRUPTED);
     bql_lock(bql);
     bool go_on = vcpu_process_events(vcpu);
@@ -63,18 +67,21 @@ static void honour_exit_request(Vcpu *vcpu)
     QtestVcpu *qtest = vcpu->qtest;
     if (!go_on && qtest->in_guest)
         longjmp(qtest->guest_exit, 1);
+    return go_on;
 }
 
 uint64_t qtest_read(Vcpu *vcpu, int kind, uint64_t addr, unsigned size)
 {
-    honour_exit_request(vcpu);
+    if (!honour_exit_request(vcpu))
+        return iospace_all_ones(size);
     vcpu_count_exit(vcpu, kind == IO_PIO ? VCPU_EXIT_PIO : VCPU_EXIT_MMIO);
     return iospace_read(vcpu->set->iospace, kind, addr, size);
 }
 
 void qtest_write(Vcpu *vcpu, int kind, uint64_t addr, uint64_t value, unsigned size)
 {
-    honour_exit_request(vcpu);
+    if (!honour_exit_request(vcpu))
+        return;
     vcpu_count_exit(vcpu, kind == IO_PIO ? VCPU_EXIT_PIO : VCPU_EXIT_MMIO);
     iospace_write(vcpu->set->iospace, kind, addr, value, size);
 }
@@ -115,21 +122,26 @@ static void run_script(Vcpu *vcpu, QtestVcpu *qtest)
     pthread_mutex_unlock(&qtest->lock);
 }
 
-uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t value, unsigned size)
+uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t value,
+                      unsigned size)
 {
     QtestVcpu *qtest = vcpu->qtest;
     QtestAccess access = {
         .kind = kind, .write = write, .addr = addr, .value = write ? value : 0, .size = size};
 
     pthread_mutex_lock(&qtest->lock);
-    while (qtest->pending)
+    while (qtest->pending && !qtest->ended)
         pthread_cond_wait(&qtest->cond, &qtest->lock);
-    qtest->pending = &access;
-    pthread_cond_broadcast(&qtest->cond);
-    while (!access.done)
+    if (!qtest->ended) {
+        qtest->pending = &access;
+        pthread_cond_broadcast(&qtest->cond);
+    }
+    while (!access.done && !qtest->ended)
         pthread_cond_wait(&qtest->cond, &qtest->lock);
     pthread_mutex_unlock(&qtest->lock);
-    return write ? 0 : access.value;
+    if (write)
+        return 0;
+    return access.done ? access.value : iospace_all_ones(size);
 }
 
 static int qtest_init(Vcpu *vcpu)
@@ -161,6 +173,20 @@ static int qtest_exec(Vcpu *vcpu)
     return 0;
 }
 
+/* In the vCPU's own thread: no access is being run. Those who wait for one are let go. */
+static void qtest_destroy(Vcpu *vcpu)
+{
+    QtestVcpu *qtest = vcpu->qtest;
+
+    if (!qtest)
+        return;
+    pthread_mutex_lock(&qtest->lock);
+    qtest->ended = true;
+    qtest->pending = NULL;
+    pthread_cond_broadcast(&qtest->cond);
+    pthread_mutex_unlock(&qtest->lock);
+}
+
 static void qtest_kick(Vcpu *vcpu)
 {
     QtestVcpu *qtest = vcpu->qtest;
@@ -175,4 +201,5 @@ const VcpuOps vcpu_qtest_ops = {
     .init = qtest_init,
     .exec = qtest_exec,
     .kick = qtest_kick,
+    .destroy = qtest_destroy,
 };

@@ -22,8 +22,9 @@ uint64_t qtest_read(Vcpu *vcpu, int kind, uint64_t addr, unsigned size);
 void qtest_write(Vcpu *vcpu, int kind, uint64_t addr, uint64_t value, unsigned size);
 void qtest_relax(Vcpu *vcpu);
 
-/* Scripted: have the vCPU do one access and wait for it. Any thread that does NOT hold the BQL.
- * Returns the value read (writes: 0). The vCPU must be running. */
+/* Scripted: have the vCPU do one access and wait for it, until the vCPU runs if need be. Any
+ * thread that does NOT hold the BQL. Returns the value read (writes: 0). A vCPU that is told to
+ * finish first does nothing and reads all ones. */
 uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t value,
                       unsigned size);
 

@@ -6,6 +6,8 @@ typedef struct IrqLine {
     ...;
 } IrqLine;
 void irq_line_set(IrqLine *line, int level);
+int irq_line_level(const IrqLine *line);
+uint64_t irq_line_raised(const IrqLine *line);
 void irq_line_pulse(void *opaque);
 
 typedef struct Serial16550 Serial16550;

@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``bqlscope run`` as a user starts it: placements, data, errors and ends."""
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from profiler import layout
+from tests.support.rig import wait_until
+from tests.support.vm import ENDLESS, PLACEMENTS, drive, holds_pattern, make_image, run_vm, start_vm
+
+BLOCK = 4096
+BLOCKS = 512
+IMAGE_SIZE = 8 << 20
+ACCELERATORS = [pytest.param("kvm", marks=pytest.mark.kvm), "qtest"]
+MICRO = ("--kernel", "micro")
+IDLE = (*MICRO, "--accel", "qtest", "--append", "mode=idle ms=1")
+
+
+def verify(seed: int, *more: str) -> str:
+    return " ".join((f"rw=verify seed={seed} blocks={BLOCKS} iodepth=16 hammer=none ms=1", *more))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    return make_image(tmp_path / "disk.img", IMAGE_SIZE)
+
+
+@pytest.mark.parametrize("irq", ["irqfd", "mainloop"])
+@pytest.mark.parametrize("accel", ACCELERATORS)
+@pytest.mark.parametrize("placement", PLACEMENTS)
+def test_every_placement_moves_the_right_bytes(
+    placement: str, accel: str, irq: str, image: Path, tmp_path: Path
+) -> None:
+    queues = "queues=2" if placement == "iothread-vq-mapping" else ""
+    result = run_vm(
+        *MICRO,
+        *("--accel", accel, "--append", verify(11, queues, "irq=1")),
+        *drive(image, placement, f"irq={irq}", "cache=writeback"),
+        report=tmp_path / "report.json",
+    )
+    assert result.status == 0, result.stderr
+    assert result.guest["verify"] == {"wrong_blocks": 0, "wrong_bytes": 0}
+    assert (result.guest["blk"]["writes"], result.guest["blk"]["errors"]) == (BLOCKS, 0)
+    assert result.report["accel"]["name"] == accel
+    assert holds_pattern(image, BLOCKS * BLOCK, seed=11)
+    assert image.read_bytes()[BLOCKS * BLOCK :] == b"\xa5" * (IMAGE_SIZE - BLOCKS * BLOCK)
+    counted = [sum(queue[name] for queue in result.report["disks"][0]) for name in ("errors",)]
+    assert counted == [0]
+    kicked = [queue["kicks"] > 0 for queue in result.report["disks"][0]]
+    assert kicked == [True] * (2 if queues else 1)
+
+
+@pytest.mark.parametrize("options", ["cache=none", "aio=threads", "cache=none,aio=threads"])
+def test_every_backend_moves_the_right_bytes(options: str, image: Path, tmp_path: Path) -> None:
+    result = run_vm(
+        *MICRO,
+        *("--accel", "qtest", "--append", verify(7)),
+        *drive(image, "iothread", options),
+        report=tmp_path / "report.json",
+    )
+    assert result.status == 0, result.stderr
+    assert result.guest["verify"]["wrong_bytes"] == 0
+    assert holds_pattern(image, BLOCKS * BLOCK, seed=7)
+
+
+@pytest.mark.parametrize("accel", ACCELERATORS)
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+def test_the_guest_brings_up_as_many_cpus_as_asked(accel: str, cpus: int, tmp_path: Path) -> None:
+    result = run_vm(
+        *MICRO,
+        *("--accel", accel, "--smp", str(cpus), "--append", "ms=40 warmup_ms=1"),
+        *("--drive", "driver=null,size=8M"),
+        report=tmp_path / "report.json",
+    )
+    assert result.status == 0, result.stderr
+    assert result.guest["smp"] == cpus
+    assert len(result.report["cpus"]) == cpus
+    assert result.guest["blk"]["ops"] > 0
+    assert (result.guest["access"]["total"]["reads"] > 0) == (cpus > 1)
+
+
+def test_injected_disk_errors_reach_the_guest_and_the_process_survives(
+    image: Path, tmp_path: Path
+) -> None:
+    result = run_vm(
+        *MICRO,
+        *("--accel", "qtest", "--append", "ms=30 warmup_ms=1 hammer=none"),
+        *drive(image, "mainloop", "error-every=5"),
+        report=tmp_path / "report.json",
+    )
+    assert "Traceback" not in result.stderr
+    assert result.guest["blk"]["errors"] > 0
+    assert result.guest["blk"]["ops"] > result.guest["blk"]["errors"]
+    assert result.status == result.report["guest_status"]
+    assert result.report["ended"]["kind"] == "debug_exit"
+
+
+def test_a_read_only_image_keeps_its_bytes(image: Path, tmp_path: Path) -> None:
+    image.chmod(0o444)
+    result = run_vm(
+        *MICRO,
+        *("--accel", "qtest", "--append", "ms=20 warmup_ms=1 hammer=none"),
+        *drive(image, "iothread", "readonly=on"),
+        report=tmp_path / "report.json",
+    )
+    assert result.status == 0, result.stderr
+    assert result.guest["blk"]["errors"] == 0
+    written = run_vm(
+        *MICRO,
+        *("--accel", "qtest", "--append", verify(3)),
+        *drive(image, "iothread", "readonly=on"),
+    )
+    assert written.status != 0
+    assert "Traceback" not in written.stderr
+    assert image.read_bytes() == b"\xa5" * IMAGE_SIZE
+
+
+def test_a_second_machine_on_the_same_image_is_refused(image: Path) -> None:
+    first = (*MICRO, "--accel", "qtest", "--append", ENDLESS, *drive(image, "mainloop"))
+    with start_vm(*first) as vm:
+        vm.wait_until_running()
+        second = run_vm(*IDLE, *drive(image, "mainloop"))
+        assert second.status == 1
+        assert str(image) in second.complaint()
+
+
+@pytest.fixture
+def not_a_kernel(tmp_path: Path) -> Path:
+    path = tmp_path / "kernel"
+    path.write_bytes(bytes(514) + b"HdrS" + bytes(512))
+    return path
+
+
+@pytest.mark.kvm
+def test_a_kernel_without_pvh_is_refused_with_a_hint(not_a_kernel: Path) -> None:
+    result = run_vm("--kernel", str(not_a_kernel), "--accel", "kvm")
+    assert "bzImage" in result.complaint()
+    assert result.status == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--kernel", "/nonexistent/vmlinux", "--accel", "qtest"), "--kernel micro"),
+        ((*IDLE, "--drive", "file=/nonexistent/disk.img"), "/nonexistent/disk.img"),
+        ((*IDLE, "--drive", "file=/"), "/"),
+        ((*IDLE, "--drive", "driver=null,iothread=io7"), "io7"),
+        ((*IDLE, "--drive", "driver=nul"), "driver=nul"),
+        ((*IDLE, "--drive", ""), "drive"),
+        ((*IDLE, "--object", "iothread"), "id"),
+        ((*IDLE, "--object", "iothread,id=a,poll-max-ns=x"), "poll-max-ns"),
+        ((*IDLE, "--object", "iothread,id=a,nonsense=1"), "nonsense"),
+        ((*IDLE, "--object", "iothread,id=a,cpu=1000"), "iothread a"),
+        ((*IDLE, "--object", "iothread,id=a", "--object", "iothread,id=a"), "duplicate"),
+        ((*IDLE, "--object", "iothread,id=abcdefghijklmnop"), "12 bytes"),
+        ((*IDLE, "--memory", "1T5"), "--memory"),
+        ((*IDLE, "--memory", "999999999999G"), "--memory"),
+        ((*IDLE, "--memory", "70368744177663k"), "memory"),
+        ((*IDLE, "--memory", "1M"), "--memory"),
+        ((*IDLE, "--smp", "0"), "--smp"),
+        ((*IDLE, "--smp", "17"), "--smp"),
+        ((*IDLE, "--serial", "file:/nonexistent/log"), "/nonexistent/log"),
+        ((*IDLE, "--serial", "telnet"), "--serial"),
+        ((*IDLE, "--recording", "/nonexistent/r.bql"), "/nonexistent/r.bql"),
+        ((*IDLE, "--json", "/nonexistent/r.json"), "/nonexistent/r.json"),
+        ((*IDLE, "--accel", "tcg"), "tcg"),
+        ((*IDLE, *(["--drive", "driver=null"] * 9)), "at most 8"),
+        ((*IDLE, "--nonsense"), "nonsense"),
+    ],
+)
+def test_a_wrong_option_is_one_clear_line(options: tuple[str, ...], words: str) -> None:
+    result = run_vm(*options)
+    assert words in result.complaint()
+
+
+@pytest.mark.kvm
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--kernel", "/nonexistent/vmlinux"), "/nonexistent/vmlinux"),
+        (("--kernel", "/"), "directory"),
+        ((*MICRO, "--initrd", "/nonexistent/initrd"), "/nonexistent/initrd"),
+        ((*MICRO, "--append", "x" * 70000), "command line"),
+        ((*MICRO, "--memory", "1M"), "does not fit"),
+    ],
+)
+def test_what_cannot_be_booted_is_one_clear_line(options: tuple[str, ...], words: str) -> None:
+    assert words in run_vm(*options, "--accel", "kvm").complaint()
+
+
+def test_a_parameter_the_guest_does_not_know_ends_it_with_a_status() -> None:
+    result = run_vm(*MICRO, "--accel", "qtest", "--append", "iodpeth=3")
+    assert result.status != 0
+    assert "iodpeth" in result.stdout
+    assert "Traceback" not in result.stderr
+
+
+def test_bytes_that_are_no_text_are_no_reason_to_crash() -> None:
+    result = run_vm(*MICRO, "--accel", "qtest", "--append", os.fsdecode(b"\xff\xfe"))
+    assert result.status != 0
+    assert "Traceback" not in result.stderr
+
+
+def in_namespace(script: str) -> tuple[str, ...]:
+    """A mount namespace of its own; the command follows the words of ``script``."""
+    shell = f'{script} "$@"'
+    program = ("unshare", "--mount", "sh", "-c", shell, "sh")
+    probe = subprocess.run([*program, "true"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip(f"no mount namespaces here: {probe.stderr.decode().strip()}")
+    return program
+
+
+def test_a_dev_kvm_that_is_not_kvm_is_one_clear_line_and_auto_takes_qtest() -> None:
+    if not Path("/dev/kvm").exists():
+        pytest.skip("there is no /dev/kvm to hide")
+    program = in_namespace("mount --bind /dev/null /dev/kvm && exec")
+    refused = run_vm(*MICRO, "--accel", "kvm", program=program)
+    assert "/dev/kvm" in refused.complaint()
+    fallen_back = run_vm(*MICRO, "--append", "mode=idle ms=1", program=program)
+    assert fallen_back.status == 0, fallen_back.stderr
+    assert fallen_back.stderr.startswith("bqlscope: accelerator: qtest (/dev/kvm ")
+
+
+def test_no_permission_on_dev_kvm_is_one_clear_line_and_auto_takes_qtest(tmp_path: Path) -> None:
+    if not Path("/dev/kvm").exists():
+        pytest.skip("there is no /dev/kvm to be kept from")
+    locked = tmp_path / "kvm"
+    locked.touch(mode=0)
+    drop = "exec setpriv --bounding-set=-dac_override,-dac_read_search"  # even root obeys then
+    program = in_namespace(f"mount --bind {locked} /dev/kvm && {drop}")
+    refused = run_vm(*MICRO, "--accel", "kvm", program=program)
+    assert "no permission on /dev/kvm" in refused.complaint()
+    fallen_back = run_vm(*MICRO, "--append", "mode=idle ms=1", program=program)
+    assert fallen_back.status == 0, fallen_back.stderr
+    assert "qtest (no permission on /dev/kvm" in fallen_back.stderr
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> str:
+    """Shell words that make ``tmp_path``/full a file system of one page."""
+    full = tmp_path / "full"
+    full.mkdir()
+    return f"mount -t tmpfs -o size=4k,mode=0777 tmpfs {full}"
+
+
+def test_a_full_disk_for_the_recording_is_one_clear_line(tiny_disk: str, tmp_path: Path) -> None:
+    recording = tmp_path / "full" / "r.bql"
+    result = run_vm(
+        *IDLE, "--recording", str(recording), program=in_namespace(f"{tiny_disk} && exec")
+    )
+    assert str(recording) in result.complaint()
+    assert os.strerror(errno.ENOSPC) in result.complaint()
+
+
+def test_a_full_disk_under_the_image_is_an_io_error_of_the_guest(tmp_path: Path) -> None:
+    disk = tmp_path / "full"
+    disk.mkdir()
+    image = disk / "sparse.img"
+    prepare = f"mount -t tmpfs -o size=1m tmpfs {disk} && truncate -s 8M {image}"
+    result = run_vm(
+        *(*MICRO, "--accel", "qtest", "--append", verify(5)),
+        *drive(image, "mainloop", "cache=writeback"),
+        program=in_namespace(f"{prepare} && exec"),
+        report=tmp_path / "report.json",
+    )
+    assert result.status != 0
+    assert "Traceback" not in result.stderr
+    assert result.report["ended"]["kind"] == "debug_exit"  # the guest itself gave up
+    (queue,) = result.report["disks"][0]
+    assert queue["errors"] > 0
+    assert 0 < queue["written_bytes"] <= 1 << 20
+
+
+def test_a_full_disk_for_the_report_is_one_clear_line(tiny_disk: str, tmp_path: Path) -> None:
+    report = tmp_path / "full" / "r.json"
+    fill = f"{tiny_disk} && head -c 4096 /dev/zero > {tmp_path}/full/fill"
+    result = run_vm(*IDLE, "--json", str(report), program=in_namespace(f"{fill} && exec"))
+    assert result.complaint() == f"Error: --json {report}: {os.strerror(errno.ENOSPC)}"
+
+
+def test_an_exception_of_a_python_device_ends_the_machine_with_its_traceback(
+    tmp_path: Path,
+) -> None:
+    recording = tmp_path / "r.bql"
+    Path(f"{recording}.begin").mkdir()  # the copy at the window's begin cannot be made
+    result = run_vm(
+        *(*MICRO, "--accel", "qtest", "--append", "mode=idle ms=3600000 marks=1"),
+        *("--recording", str(recording), "--window-recording"),
+    )
+    assert result.status == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "in copy_sparse" in result.stderr
+    assert "in _io_write" in result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("Error: device 'bqlscope-mark': IsADirectoryError: ")
+
+
+@pytest.mark.parametrize("accel", ACCELERATORS)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_the_machine_in_order(
+    accel: str, number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    options = (*MICRO, "--accel", accel, "--append", ENDLESS)
+    before = set(Path("/dev/shm").iterdir()) if Path("/dev/shm").exists() else set()
+    with start_vm(*options, runtime=tmp_path / "run", report=tmp_path / "r.json") as vm:
+        vm.wait_until_running()
+        assert len(vm.recordings()) == 1
+        vm.process.send_signal(number)
+        result = vm.finish()
+        assert (result.status, result.stderr) == (status, "")
+        assert vm.recordings() == []
+    assert result.report["ended"] == {"kind": "shutdown", "message": f"{number.name} received"}
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
+    if before:
+        assert set(Path("/dev/shm").iterdir()) <= before
+
+
+def test_a_recording_is_kept_on_request(tmp_path: Path) -> None:
+    with start_vm(*IDLE, "--keep-recording", runtime=tmp_path / "run") as vm:
+        assert vm.finish().status == 0
+        assert [path.name for path in vm.recordings()] == [f"{vm.process.pid}.bql"]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_named_recording_is_kept_only_on_request(keep: bool, tmp_path: Path) -> None:
+    path = tmp_path / "named.bql"
+    options = ["--recording", str(path), *(["--keep-recording"] if keep else [])]
+    assert run_vm(*IDLE, *options).status == 0
+    assert path.exists() == keep
+
+
+def test_a_killed_machine_leaves_its_recording(tmp_path: Path) -> None:
+    options = (*MICRO, "--accel", "qtest", "--append", "ms=3600000", "--smp", "2")
+    disk = ("--drive", "driver=null,size=8M")
+    with start_vm(*options, *disk, runtime=tmp_path / "run") as vm:
+        vm.wait_until_running()
+        vm.wait_for_thread("CPU 1/QTEST")
+        vm.process.kill()
+        assert vm.finish().status == -signal.SIGKILL
+        (recording,) = vm.recordings()
+    data = recording.read_bytes()
+    assert data[:8] == layout.MAGIC.to_bytes(8, "little")
+    assert len(data) == np.frombuffer(data, layout.HEADER, 1)[0]["file_size"]
+    assert stat.S_IMODE(recording.stat().st_mode) == 0o600
+
+
+def test_no_record_makes_no_recording(tmp_path: Path) -> None:
+    options = (*MICRO, "--accel", "qtest", "--append", ENDLESS, "--no-record")
+    with start_vm(*options, runtime=tmp_path / "run") as vm:
+        vm.wait_until_running()
+        assert vm.recordings() == []
+        vm.process.send_signal(signal.SIGTERM)
+        assert vm.finish().status == 0
+
+
+@pytest.mark.parametrize("policy", ["pthread", "ticket", "mcs"])
+def test_every_lock_policy_runs_a_guest(policy: str, image: Path, tmp_path: Path) -> None:
+    result = run_vm(
+        *(*MICRO, "--accel", "qtest", "--smp", "2", "--bql-policy", policy),
+        *("--append", "ms=30 warmup_ms=1", *drive(image, "mainloop")),
+        report=tmp_path / "report.json",
+    )
+    assert result.status == 0, result.stderr
+    assert result.guest["blk"]["errors"] == 0
+
+
+def test_serial_output_goes_to_a_file(tmp_path: Path) -> None:
+    log = tmp_path / "serial.log"
+    result = run_vm(*IDLE, "--serial", f"file:{log}", report=tmp_path / "r.json")
+    assert (result.status, result.stdout) == (0, "")
+    assert log.read_text().startswith('{"bqlscope_guest":1')
+    assert result.guest["mode"] == "idle"
+
+
+def test_a_reader_that_closes_the_pipe_does_not_stop_the_guest(tmp_path: Path) -> None:
+    with start_vm(*IDLE, report=tmp_path / "r.json") as vm:
+        assert vm.process.stdout is not None
+        vm.process.stdout.close()
+        vm.process.stdout = None
+        result = vm.finish()
+    assert result.guest["mode"] == "idle"
+    assert "Traceback" not in result.stderr
+
+
+def test_the_threads_bear_qemus_names(tmp_path: Path) -> None:
+    options = (*MICRO, "--accel", "qtest", "--smp", "2", "--append", ENDLESS)
+    with start_vm(*options, "--object", "iothread,id=io0") as vm:
+        for name in ("CPU 0/QTEST", "CPU 1/QTEST", "IO io0"):
+            vm.wait_for_thread(name)
+        wait_until(lambda: vm.process.poll() is None, "the machine")
