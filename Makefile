@@ -21,7 +21,7 @@ SOURCE_DIRS := $(wildcard vmm profiler exporters grafana tests)
 C_FILES = $(shell find $(SOURCE_DIRS) -name '*.[ch]' ! -name _native.c)
 PY_FILES = $(shell find $(SOURCE_DIRS) setup.py -name '*.py')
 
-.PHONY: help setup compare test build lint format asan tsan stress fuzz bench bench-deps lock clean distclean
+.PHONY: help setup compare test build lint format asan tsan stress fuzz bench linux-guest bench-deps lock clean distclean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -83,6 +83,9 @@ fuzz: build ## libFuzzer harnesses in tests/fuzz (clang), FUZZ_SECONDS each, the
 
 bench: build ## what recording costs, and every other benchmark of this machine
 	$(BIN)/bqlscope bench $(ARGS)
+
+linux-guest: build ## build a small Linux from Debian's source and boot it from a virtio-blk root
+	scripts/linux_guest.sh $(ARGS)
 
 bench-deps: ## as root on Debian 12: QEMU 10 from backports, fio, for side-by-side runs
 	scripts/bootstrap.sh --qemu

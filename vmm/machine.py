@@ -19,7 +19,7 @@ from vmm.accel.kvm import KvmAccelerator
 from vmm.accel.qtest import QtestAccelerator
 from vmm.block.backend import BlockBackend, open_backend
 from vmm.block.options import DriveError, DriveOptions
-from vmm.boot import pvh
+from vmm.boot import mptable, pvh
 from vmm.boot.native_guest import NativeGuest
 from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
@@ -272,10 +272,14 @@ class Machine:
         disk.mapped = tuple(thread for thread in mapped if isinstance(thread, IoThread))
 
     def _load(self) -> None:
-        boot = pvh.BootFiles(self.config.kernel, self.config.command_line, self.config.initrd)
-        if self.accel_choice.name == "kvm":
-            entry = pvh.load(self.memory, boot)
-            self.accelerator.set_entry(self.cpus[0].native, entry)
+        if self.accel_choice.name != "kvm":
+            return  # the native guest needs no loading
+        text = self.config.command_line
+        if not self.config.micro_guest:
+            text = " ".join([text, *(disk.linux_parameter() for disk in self.disks)]).strip()
+        boot = pvh.BootFiles(self.config.kernel, text, self.config.initrd)
+        mptable.write(self.memory, self.config.cpus)
+        self.accelerator.set_entry(self.cpus[0].native, pvh.load(self.memory, boot))
 
     # Running.
 

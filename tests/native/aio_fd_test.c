@@ -181,6 +181,26 @@ static void test_watched_descriptors_are_level_triggered(AioContext *ctx)
     close(pair[0]);
 }
 
+static void test_changed_and_removed_watch_lets_go_of_its_file(AioContext *ctx)
+{
+    int pair[2];
+    char byte;
+
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    for (int i = 0; i < 5; i++) { /* asked of the kernel each time, never due */
+        CHECK(aio_watch_fd(ctx, pair[0], 1) == 0);
+        CHECK(!aio_wait(ctx, 0) && !aio_wait(ctx, 0));
+        CHECK(aio_watch_fd(ctx, pair[0], 2) == 0);
+    }
+    CHECK(aio_watch_fd(ctx, pair[0], 1) == 0);
+    CHECK(!aio_wait(ctx, 0) && !aio_wait(ctx, 0));
+    CHECK(aio_watch_fd(ctx, pair[0], 0) == 0);
+    close(pair[0]);
+    CHECK(!aio_wait(ctx, 0));
+    CHECK(read(pair[1], &byte, 1) == 0); /* end of file: nobody holds the other end open */
+    close(pair[1]);
+}
+
 static void test_more_descriptors_than_one_batch_all_get_served(AioContext *ctx)
 {
     enum { N = 301 };
@@ -215,6 +235,7 @@ int main(void)
         TEST(test_read_and_write_are_told_apart),
         TEST(test_bad_descriptors_are_refused),
         TEST(test_watched_descriptors_are_level_triggered),
+        TEST(test_changed_and_removed_watch_lets_go_of_its_file),
         TEST(test_more_descriptors_than_one_batch_all_get_served),
     };
     run_tests(tests, sizeof(tests) / sizeof(*tests));

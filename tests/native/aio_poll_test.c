@@ -230,6 +230,31 @@ static void test_polling_sees_bottom_halves_and_completions(AioContext *ctx)
     close(mine.polled.fd);
 }
 
+static bool end_schedules(void *opaque)
+{
+    Polled *polled = opaque;
+    aio_bh_oneshot(polled->ctx, count_bh, &polled->runs);
+    return false;
+}
+
+/* Between the loop's last look and its announcement that it blocks, nobody writes the eventfd. */
+static void test_bottom_half_scheduled_right_before_blocking_is_seen(AioContext *ctx)
+{
+    static const AioHandlerOps ops = {
+        .io_poll = polled_poll, .poll_begin = polled_begin, .poll_end = end_schedules};
+    Polled polled;
+
+    polled_open(&polled, ctx);
+    CHECK(aio_set_fd_handler(ctx, polled.fd, &ops, &polled) == 0);
+    aio_set_poll_params(ctx, 2000, 0, 0);
+    atomic_store(&ctx->poll_ns, 2000);
+    aio_dispatch(ctx);
+    CHECK(aio_poll(ctx, true)); /* blocks for ever if it is not */
+    CHECK(polled.runs == 1);
+    polled_remove(&polled);
+    close(polled.fd);
+}
+
 static uint64_t adjusted(AioContext *ctx, int64_t waited_ns)
 {
     AioStats stats;
@@ -266,6 +291,7 @@ int main(void)
         TEST(test_handler_that_cannot_be_polled_forbids_polling),
         TEST(test_removal_while_polling_switches_notifications_on),
         TEST(test_polling_sees_bottom_halves_and_completions),
+        TEST(test_bottom_half_scheduled_right_before_blocking_is_seen),
         TEST(test_poll_time_follows_the_waits),
     };
     run_tests(tests, sizeof(tests) / sizeof(*tests));

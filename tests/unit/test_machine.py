@@ -54,7 +54,9 @@ def test_a_guest_verifies_its_pattern_and_the_recording_obeys_the_laws(
     placement: str, policy: str, image: Path, tmp_path: Path
 ) -> None:
     recording = tmp_path / "vm.bql"
-    wanted = config(image, PLACEMENTS[placement], bql_policy=policy, recording=recording)
+    wanted = config(
+        image, PLACEMENTS[placement], bql_policy=policy, recording=recording, keep_recording=True
+    )
     with Machine(wanted) as machine:
         request = machine.run()
         line = machine.serial.result_line

@@ -167,6 +167,10 @@ class VirtioBlkDevice(QomObject):
             if fd >= 0:
                 bus.accelerator.add_irqfd(self.gsi, fd)
 
+    def linux_parameter(self) -> str:
+        """How a Linux command line announces the device: nothing else tells where it is."""
+        return f"virtio_mmio.device={VIRTIO_MMIO_STRIDE}@0x{self.address:x}:{self.gsi}"
+
     def reset(self) -> None:
         """As if the driver had written 0 to Status. Under the BQL."""
         lib.virtio_mmio_reset(self._transport)

@@ -10,7 +10,7 @@
 typedef struct WorkerPool WorkerPool;
 typedef struct WorkerJob WorkerJob;
 struct WorkerJob {
-    int (*run)(WorkerJob *job);              /* in a worker; the result goes to done */
+    int (*run)(WorkerJob *job);               /* in a worker; the result goes to done */
     void (*done)(WorkerJob *job, int result); /* in ctx's thread */
     /* private to the pool: */
     AioContext *ctx;

@@ -16,6 +16,7 @@
 #include "main_loop.h"
 #include "memory.h"
 #include "serial16550.h"
+#include "testing_aio.h"
 #include "testing_block.h"
 #include "testing_driver.h"
 #include "testing_virtio.h"

@@ -66,3 +66,47 @@ const GuestMemory *testing_rig_memory(TestingRig *rig);
 VirtioBlk *testing_rig_blk(TestingRig *rig);
 uint64_t testing_rig_data_gpa(const TestingRig *rig);
 uint64_t testing_rig_complaints(const TestingRig *rig);
+/* testing_aio.h */
+#define TESTING_AIO_SOURCES ...
+#define TESTING_AIO_VICTIM ...
+#define TESTING_AIO_THREADS ...
+#define TESTING_AIO_SLOTS ...
+enum TestingAioKind {
+    TESTING_AIO_KICK,
+    TESTING_AIO_SCHEDULE,
+    TESTING_AIO_ONESHOT,
+    TESTING_AIO_POST,
+    TESTING_AIO_NOTIFY,
+    TESTING_AIO_ADD,
+    TESTING_AIO_REMOVE,
+    TESTING_AIO_RENEW,
+    TESTING_AIO_ARM,
+    TESTING_AIO_DISARM,
+    TESTING_AIO_WATCH,
+    TESTING_AIO_FILL,
+    ...
+};
+enum TestingAioBehaviour {
+    TESTING_AIO_CONSUME,
+    TESTING_AIO_REMOVE_SELF,
+    TESTING_AIO_REMOVE_VICTIM,
+    ...
+};
+typedef struct TestingAioOp {
+    int thread, kind, index;
+    int64_t value;
+} TestingAioOp;
+typedef struct TestingAioState {
+    uint64_t consumed[...];
+    bool registered[...];
+    uint64_t scheduled[...];
+    uint64_t fired[...];
+    bool ready[...];
+    uint64_t oneshots, posts;
+    uint64_t strays;
+    bool stuck;
+} TestingAioState;
+typedef ... TestingAio;
+TestingAio *testing_aio_new(int fdmon, uint64_t poll_max_ns);
+void testing_aio_free(TestingAio *rig);
+void testing_aio_round(TestingAio *rig, const TestingAioOp *ops, int count, TestingAioState *out);
