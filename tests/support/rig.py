@@ -25,6 +25,7 @@ from vmm.cpu import X86Cpu
 from vmm.devices.python_region import PythonRegion, RegionHandler
 
 PATIENCE_SECONDS = 20.0
+REGISTER = 0x1000
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -214,3 +215,47 @@ class Rig:
         with self.bql.held():
             for cpu in self.cpus:
                 cpu.unrealize()
+
+
+class Later(threading.Thread):
+    """A thread that reads REGISTER through a vCPU and keeps what it read."""
+
+    def __init__(self, rig: Rig, cpu: X86Cpu) -> None:
+        super().__init__()
+        self._rig, self._cpu = rig, cpu
+        self.value: int | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Body of the thread."""
+        self.value = self._rig.access(self._cpu, REGISTER)
+
+    def result(self) -> int | None:
+        """What was read; waits for the end."""
+        self.join(PATIENCE_SECONDS)
+        assert not self.is_alive()
+        return self.value
+
+    def wait_asleep(self) -> None:
+        """Until the access waits for its vCPU."""
+        native_id = self.native_id
+        assert native_id is not None
+        wait_until(lambda: thread_sleeps(native_id), "the access to wait")
+
+
+class Gate:
+    """A device that stops its caller until the test lets it go on."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.released = threading.Event()
+
+    def read(self, offset: int, size: int) -> int:
+        """Waits; then 0x55."""
+        self.entered.set()
+        assert self.released.wait(PATIENCE_SECONDS)
+        return 0x55
+
+    def write(self, offset: int, value: int, size: int) -> None:
+        """Not for writing."""
+        raise AssertionError("never written")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from profiler.reader import Recording
-from tests.support.rig import Probe, Rig, thread_names, wait_until
+from tests.support.rig import REGISTER, Probe, Rig, thread_names, wait_until
 from vmm._native import ffi, lib
 from vmm.config import MachineConfig
 from vmm.cpu import resume_all
@@ -21,8 +21,6 @@ from vmm.devices.python_region import PythonRegion
 from vmm.errors import CallbackError
 from vmm.machine import Machine
 from vmm.requests import RequestKind
-
-REGISTER = 0x1000
 
 
 @pytest.fixture

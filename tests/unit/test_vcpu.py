@@ -6,14 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.rig import Rig, thread_names, thread_sleeps, wait_until
+from tests.support.rig import REGISTER, Gate, Later, Rig, thread_names, wait_until
 from vmm._native import ffi, lib
 from vmm.accel.kvm import KvmAccelerator
 from vmm.accel.qtest import QtestAccelerator
 from vmm.cpu import CpuCommand, CpuState, X86Cpu, pause_all, resume_all
 from vmm.errors import VmmError
-
-REGISTER = 0x1000
 
 
 @pytest.fixture
@@ -55,45 +53,6 @@ def bring_to(rig: Rig, cpu: X86Cpu, state: CpuState) -> None:
         pause(rig, cpu)
     elif state is CpuState.FINISHED:
         finish(rig, cpu)
-
-
-class Later(threading.Thread):
-    """A thread that does one access of a vCPU and keeps what it read."""
-
-    def __init__(self, rig: Rig, cpu: X86Cpu) -> None:
-        super().__init__()
-        self._rig, self._cpu = rig, cpu
-        self.value: int | None = None
-        self.start()
-
-    def run(self) -> None:
-        self.value = self._rig.access(self._cpu, REGISTER)
-
-    def result(self) -> int | None:
-        self.join(20)
-        assert not self.is_alive()
-        return self.value
-
-    def wait_asleep(self) -> None:
-        native_id = self.native_id
-        assert native_id is not None
-        wait_until(lambda: thread_sleeps(native_id), "the access to wait")
-
-
-class Gate:
-    """A device that stops its caller until the test lets it go on."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.released = threading.Event()
-
-    def read(self, offset: int, size: int) -> int:
-        self.entered.set()
-        assert self.released.wait(20)
-        return 0x55
-
-    def write(self, offset: int, value: int, size: int) -> None:
-        raise AssertionError("never written")
 
 
 def test_a_new_vcpu_is_created_and_not_running(rig: Rig) -> None:
@@ -269,6 +228,22 @@ def test_an_access_of_a_stopped_vcpu_that_finishes_reads_all_ones(
     assert waiting.result() == 0xFFFF_FFFF
     assert probe.calls == []
     assert cpu.state is CpuState.FINISHED
+
+
+def test_after_a_pause_nothing_happens_any_more_when_a_vcpu_finishes(rig: Rig) -> None:
+    """Devices are freed in between. Often the pause meets the vCPU on its way into the access."""
+    probe = rig.probe(REGISTER, 4, answer=7)
+    for number in range(60):
+        cpu = rig.add_cpu()
+        resume(rig, cpu)
+        access = Later(rig, cpu)
+        with rig.bql.held():
+            pause_all([cpu])
+            seen = len(probe.calls)
+            cpu.command(CpuCommand.FINISH)
+            lib.vcpu_join(cpu.native)
+        assert len(probe.calls) == seen, number
+        assert access.result() in {7, 0xFFFF_FFFF}
 
 
 def test_an_access_of_a_finished_vcpu_returns_at_once(rig: Rig) -> None:
