@@ -147,11 +147,11 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 )
 @click.option(
     "--irq",
-    default="none",
+    default="irqfd",
     show_default=True,
-    help=f"How completions reach the guest: {', '.join(IRQ_PATHS)}. With 'none' the guest polls "
-    "and asks for no interrupts. 'mainloop' sends them through the main loop and the BQL, as "
-    "virtio-mmio does in QEMU. With irqfd,mainloop every iothread placement is run with each.",
+    help=f"How completions reach the guest: {', '.join(IRQ_PATHS)}. 'mainloop' sends them through "
+    "the main loop and the BQL, as virtio-mmio does in QEMU. With irqfd,mainloop every iothread "
+    "placement is run with each. With 'none' the guest asks for no interrupts.",
 )
 @click.option(
     "--smp",

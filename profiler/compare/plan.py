@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PLACEMENT_KINDS = ("mainloop", "iothread", "vcpu", "iothread-vq-mapping")
-IRQ_PATHS = ("none", "irqfd", "mainloop")
+IRQ_PATHS = ("irqfd", "mainloop", "none")
 RW_MODES = ("read", "write", "mixed", "verify")
 VQ_MAPPING_IOTHREADS = 2
 MAX_VCPUS = 16
@@ -28,7 +28,7 @@ class Placement:
     """
 
     kind: str
-    irq: str = "none"
+    irq: str = "irqfd"
 
     @property
     def name(self) -> str:

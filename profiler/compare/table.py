@@ -71,7 +71,7 @@ def header_lines(result: Result) -> list[tuple[str, str]]:
     image = "temporary 256 MiB image" if drive.temporary else str(drive.path)
     irqs = {placement.irq for placement in plan.placements}
     irq = irqs.pop() if len(irqs) == 1 else "as each name says (default irqfd)"
-    irq = "none, the guest polls" if irq == "none" else irq
+    irq = "none asked for" if irq == "none" else irq
     return [
         ("vmm", f"bqlscope {product_version()}, {work.smp} vCPUs, {work.memory}, {TRANSPORT}"),
         ("host", f"{_accelerator(result)}; Linux {host.kernel}, {host.cpus} CPUs"),

@@ -97,7 +97,7 @@ def test_a_placement_becomes_drive_and_object_options(
 def test_the_guest_is_asked_for_marks_and_interrupts() -> None:
     (line,) = option(arguments(Placement("iothread-vq-mapping")), "--append")
     assert line == (
-        "smp=2 rw=read iodepth=32 bs=4096 ms=1000 warmup_ms=200 queues=2 random=1 irq=0 seed=1 "
+        "smp=2 rw=read iodepth=32 bs=4096 ms=1000 warmup_ms=200 queues=2 random=1 irq=1 seed=1 "
         "marks=1"
     )
 
@@ -155,3 +155,15 @@ def test_sizes_have_binary_suffixes(text: str, size: int) -> None:
 def test_a_bad_size_is_refused(text: str) -> None:
     with pytest.raises(PlanError):
         parse_size(text)
+
+
+def test_a_guest_that_asks_for_no_interrupts_is_told_so_and_has_a_plain_name() -> None:
+    (placement, _) = parse_placements(["iothread", "mainloop"], ["none"])
+    assert placement.name == "iothread"
+    assert "irq=irqfd" in placement.drive_properties()
+    assert " irq=0 " in Workload().guest_parameters(placement, 1)
+
+
+def test_no_interrupts_cannot_be_combined_with_an_interrupt_path() -> None:
+    with pytest.raises(PlanError, match="stands alone"):
+        parse_placements(["iothread"], ["none", "irqfd"])

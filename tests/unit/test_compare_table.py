@@ -39,7 +39,7 @@ host       kvm (/dev/kvm opens), kvm_pvm (nested: exits are slow); Linux 6.18.0,
            2 CPUs
 disk       temporary 256 MiB image, raw file, O_DIRECT, aio=io_uring
 workload   read 4 KiB, queue depth 32
-irq        none, the guest polls; iothreads poll up to 32768 ns
+irq        irqfd; iothreads poll up to 32768 ns
 trials     5 each, interleaved, 1 s + warm-up
 
 median [95 %]                   mainloop              iothread      times better
