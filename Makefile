@@ -58,9 +58,10 @@ lint: setup ## ruff, mypy --strict, clang-format, syntax of scripts; changes not
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m py_compile $(PY_FILES)
+	@$(BIN)/python -m py_compile $(PY_FILES)
 	bash -n .ci/run $(wildcard scripts/*.sh)
-	$(if $(C_FILES),$(BIN)/clang-format --dry-run --Werror $(C_FILES))
+	@$(if $(C_FILES),$(BIN)/clang-format --dry-run --Werror $(C_FILES))
+	@echo "lint: clean"
 
 format: setup ## rewrite Python and C sources in the house format
 	$(BIN)/ruff check --fix .
