@@ -6,6 +6,7 @@
                  contended         contended acquisitions <= acquisitions
                  hold-sum          the total hold lies within the bounds of its histogram
                  wait-sum          the total wait lies within the bounds of its histogram
+                 blocked           sleeps inside holds, together, <= total hold
                  blame             blame over holders + handoff + unknown = total wait
     per thread   events            events written + events lost = acquisitions
                  event-hold        holds of the events = total hold     (if no event was dropped)
@@ -34,6 +35,7 @@ LAWS = (
     "contended",
     "hold-sum",
     "wait-sum",
+    "blocked",
     "blame",
     "events",
     "event-hold",
@@ -170,6 +172,7 @@ def _check_row(snapshot: Snapshot, row: Row, blamed: int) -> Iterator[Check]:
     yield _within("contended", scope, (0, row.total), row.contended, counts)
     yield _within("hold-sum", scope, _sum_bounds(row.hold_hist), row.hold_total, ticks)
     yield _within("wait-sum", scope, _sum_bounds(row.wait_hist), row.wait_total, ticks)
+    yield _within("blocked", scope, (0, row.hold_total), sum(row.blocked_ticks), ticks)
     # Rows and blame table change together: in motion, the row alone being of one piece is not
     # enough; in a torn thread, the rows that were not being written are.
     if snapshot.thread(row.thread).integrity is Integrity.MOVING:

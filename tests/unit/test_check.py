@@ -10,7 +10,7 @@ import pytest
 
 from profiler import cli
 from profiler.check import LAWS, Report, Verdict, check_snapshot
-from profiler.model import Integrity, Snapshot
+from profiler.model import Blocked, Integrity, Snapshot
 from profiler.reader import Recording
 from tests.support.recordings import RecordingBuilder, example
 
@@ -74,6 +74,11 @@ def a_wait_sum_beyond_its_histogram(build: RecordingBuilder) -> None:
     build.row(1, 3)["wait_total"] += 5 * 1_009 // 4
 
 
+def a_sleep_longer_than_all_holds(build: RecordingBuilder) -> None:
+    row = build.row(1, 3)
+    row["blocked_ticks"][0][Blocked.DRAIN] = row["hold_total"][0] + 1
+
+
 def holds_longer_than_the_time(build: RecordingBuilder) -> None:
     build.acquire(0, 1, hold=3_000_000)
     build.now -= 3_000_000
@@ -91,6 +96,7 @@ BROKEN: list[tuple[Damage, set[str]]] = [
     (an_event_that_waited_less, {"event-wait"}),
     (a_hold_sum_beyond_its_histogram, {"hold-sum", "event-hold"}),
     (a_wait_sum_beyond_its_histogram, {"wait-sum", "blame", "event-wait"}),
+    (a_sleep_longer_than_all_holds, {"blocked"}),
     (holds_longer_than_the_time, {"wall-time"}),
 ]
 
@@ -120,6 +126,7 @@ TEARABLE = [
     an_event_one_tick_longer,
     an_event_that_waited_less,
     a_wait_sum_beyond_its_histogram,
+    a_sleep_longer_than_all_holds,
 ]
 
 
