@@ -140,7 +140,7 @@ typedef struct BqlRecHeader {
     uint32_t blame_offset, blame_capacity, blame_stride;
     uint32_t events_offset, events_capacity, events_stride;
     uint32_t buckets;
-    uint32_t reserved0;
+    uint32_t inode;        /* low half of the file's own inode number, so that a copy is known */
     char process_name[64]; /* UTF-8, zero terminated; as are all names below */
     char vm_name[64];
     BqlRecClockPair clock_start;

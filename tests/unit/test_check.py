@@ -10,6 +10,7 @@ import pytest
 
 from profiler import cli
 from profiler.check import LAWS, Report, Verdict, check_snapshot
+from profiler.layout import FileState
 from profiler.model import Blocked, Integrity, Snapshot
 from profiler.reader import Recording
 from tests.support.recordings import RecordingBuilder, example
@@ -20,6 +21,11 @@ Damage = Callable[[RecordingBuilder], None]
 def snap(build: RecordingBuilder, folder: Path) -> Snapshot:
     with Recording.open(build.write(folder / "r.bql")) as recording:
         return recording.snapshot(events=True)
+
+
+def check_path(path: Path) -> Report:
+    with Recording.open(path) as recording:
+        return check_snapshot(recording.snapshot(events=True))
 
 
 def violated(report: Report) -> set[str]:
@@ -167,6 +173,26 @@ def test_what_spans_a_moving_record_is_skipped_not_guessed(tmp_path: Path) -> No
     assert report.count(Verdict.SKIPPED, "blame") == 4
     assert report.count(Verdict.SKIPPED, "hold-histogram") == 0
     assert len(report.moving_threads) == 3
+
+
+def test_in_a_copy_of_an_open_recording_only_what_adds_up_is_judged(tmp_path: Path) -> None:
+    build = example()
+    one_tick_of_blame_less(build)
+    one_event_less(build)
+    path = build.write(tmp_path / "r.bql")
+    inode = path.stat().st_ino & 0xFFFF_FFFF
+    build.header["inode"] = inode
+    path.write_bytes(build.data)
+    assert violated(check_path(path)) == {"blame", "events", "event-hold", "event-wait"}
+    copy = tmp_path / "copy.bql"
+    copy.write_bytes(build.data)
+    report = check_path(copy)
+    assert (report.ok, report.copied) == (True, True)
+    assert report.count(Verdict.SKIPPED, "blame") == 1
+    assert report.count(Verdict.HOLDS, "blame") == 3
+    build.header["state"] = FileState.CLOSED
+    copy.write_bytes(build.data)
+    assert violated(check_path(copy)) == {"blame", "events", "event-hold", "event-wait"}
 
 
 def test_sites_without_a_row_share_that_of_site_zero(tmp_path: Path) -> None:
