@@ -7,7 +7,9 @@
  *     file. A reader takes offsets, strides and capacities from the header, never from here, and
  *     refuses a file whose magic or version it does not know.
  *  2. The writer never waits for a reader. A reader maps the file read-only and retries.
- *  3. Times and durations are ticks of the clock that BqlRecHeader.clock_kind names.
+ *  3. Times and durations are ticks of the clock that BqlRecHeader.clock_kind names. After a jump
+ *     back of that clock (suspended host, migrated machine) counts and durations go on; instants
+ *     from before and after it cannot be compared, and the calibration stays that of before.
  *  4. The file is sparse. What was never used reads as zeroes; "not in use" is all zeroes. Rows
  *     t in [threads_used, BQLREC_THREADS) and what lies above a high-water mark are holes: looking
  *     at a hole through a mapping raises SIGBUS when the file system is full, read(2) does not.

@@ -243,7 +243,9 @@ void bqlrec_set_enabled(BqlRec *rec, bool enabled)
     }
     /* A wait that spans a change cannot account for holds that were not recorded: the epoch is odd
      * before any hold can go unrecorded, and even again only when every new wait would see the
-     * new state. Partners: bqlrec_wait_begin(), split_wait(). */
+     * new state. Partners: bqlrec_wait_begin(), split_wait(). Switching on, a holder that looked
+     * just before and unlocks just after appends nothing: the rest of its hold, a few instructions
+     * unless it is preempted there, counts as handoff. */
     pthread_mutex_lock(&rec->shared->mutex);
     if (bqlrec_recording(rec) != enabled) {
         atomic_fetch_add_explicit(&rec->epoch, 1, memory_order_acq_rel);
