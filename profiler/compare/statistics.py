@@ -48,22 +48,23 @@ class Ratio:
     """A ratio of two medians with its 95 % interval; above 1 the candidate is better.
 
     `value` and `high` may be `math.inf` (the denominator was zero); all are None if a side was not
-    measured.
+    measured.  `resolution` is the smallest factor that the metric can tell from 1.
     """
 
     value: float | None
     low: float | None
     high: float | None
+    resolution: float = 1.0
 
     @property
     def better(self) -> bool:
-        """The whole interval lies above 1."""
-        return self.low is not None and self.low > 1
+        """The whole interval lies above 1, by more than the metric's resolution."""
+        return self.low is not None and self.low > self.resolution
 
     @property
     def worse(self) -> bool:
-        """The whole interval lies below 1."""
-        return self.high is not None and self.high < 1
+        """The whole interval lies below 1, by more than the metric's resolution."""
+        return self.high is not None and self.high * self.resolution < 1
 
 
 def _resampled_medians(values: FloatArray, stream: int) -> FloatArray:
