@@ -200,11 +200,13 @@ class Snapshot:
         ours, theirs = self.process, earlier.process
         if (ours.pid, ours.start_time) != (theirs.pid, theirs.start_time):
             raise ValueError("the snapshots are of different processes")
-        if earlier.taken > self.taken:
+        # The record of a process that ended may end before the last look at it while it ran.
+        ended_between = earlier.process.alive and not self.process.alive
+        if earlier.taken > self.taken and not ended_between:
             raise ValueError("the earlier snapshot is the later one")
         return replace(
             self,
-            start=earlier.taken,
+            start=min(earlier.taken, self.taken),
             rows=_rows_since(self, earlier),
             blame=_blame_since(self, earlier),
             events=_events_since(self, earlier),

@@ -69,6 +69,7 @@ class Recording:
             file.close()
             raise
         self._mapped = maps_file(self._process.pid, file.device, file.inode)
+        self._latest = 0  # instant of the last snapshot of a live process
         self._is_copy = int(header["inode"]) not in (0, file.inode & 0xFFFF_FFFF)
 
     @classmethod
@@ -136,13 +137,17 @@ class Recording:
             logs[index] = self._events(index, copy, with_events)
         live = self._live(alive)
         holder = decode.holder(live)
+        taken = _taken(clock, threads, logs, int(live["since"]), alive)
+        if alive:
+            # A new calibration may set "now" back by some microseconds.
+            taken = self._latest = max(taken, self._latest)
         return Snapshot(
             process=replace(self._process, alive=alive),
             clock=clock,
             enabled=bool(header["enabled"]),
             closed=closed,
             start=clock.start.ticks,
-            taken=_taken(clock, threads, logs, int(live["since"]), alive),
+            taken=taken,
             threads=tuple(threads),
             sites=self._sites(_bounded(header, "sites", self._geometry.sites.capacity)),
             rows=tuple(rows),

@@ -73,7 +73,8 @@ class Summary:
 
     `vcpu_bql_wait_share`: part of the vCPUs' time that they waited for the lock, 0 to 1.
     `mainloop_bql_hold_share`: part of the interval in which the main loop held it, 0 to 1.
-    Both are 0.0 where there is no such thread or no time.
+    Both are 0.0 where there is no such thread or no time. A wait counts in the interval in which it
+    ends: where waits are as long as the interval, the first share says no more than "all the time".
     """
 
     pid: int
@@ -161,7 +162,7 @@ def hold_ticks(snapshot: Snapshot, role: Role) -> int:
 
 
 def _share(part: int, whole: int) -> float:
-    return part / whole if whole > 0 else 0.0
+    return min(1.0, part / whole) if whole > 0 else 0.0
 
 
 def _line(clock: Clock, role: Role, site: str | None, rows: Sequence[Row]) -> Line:

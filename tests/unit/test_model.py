@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Differences between two snapshots: interval measurement."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,18 @@ def test_snapshots_of_different_processes_or_in_the_wrong_order_are_refused(
         earlier.since(later)
     with pytest.raises(ValueError, match="different processes"):
         snap(example(pid=4_000_002), tmp_path).since(earlier)
+
+
+def test_a_record_that_ended_before_the_last_look_at_it_is_still_the_later_one(
+    tmp_path: Path,
+) -> None:
+    build = example()
+    ended = snap(build, tmp_path)
+    running = replace(ended, taken=ended.taken + 1_000, process=replace(ended.process, alive=True))
+    interval = ended.since(running)
+    assert (interval.start, interval.elapsed) == (ended.taken, 0)
+    with pytest.raises(ValueError, match="the earlier snapshot is the later one"):
+        ended.since(replace(running, process=ended.process))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 import mmap
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -293,6 +294,24 @@ def test_a_snapshot_of_a_live_process_ends_now(tmp_path: Path) -> None:
     with written_by_us(example(), path), Recording.open(path) as recording:
         first, second = recording.snapshot(), recording.snapshot()
     assert second.taken > first.taken
+
+
+def test_a_new_calibration_never_sets_the_snapshots_of_a_live_process_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, now = tmp_path / "r.bql", time.monotonic_ns()
+    monkeypatch.setattr(time, "monotonic_ns", lambda: now)
+    with written_by_us(example(), path) as mapped, Recording.open(path) as recording:
+        first = recording.snapshot()
+        header = np.frombuffer(mapped, layout.HEADER, 1)
+        synced = int(header["clock_monotonic_ns"][0])
+        del header
+        at = layout.HEADER.fields["clock_monotonic_ns"][1]  # type: ignore[index]
+        mapped[at : at + 8] = (synced + 1_000).to_bytes(8, "little")
+        second = recording.snapshot()
+    assert second.clock.ticks_at(now) < first.clock.ticks_at(now)
+    assert second.taken == first.taken
+    assert second.since(first).elapsed == 0
 
 
 def test_a_recording_is_found_by_process_id(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 """The figures of a summary against what was put into the recording."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,18 @@ def test_vcpus_that_ended_before_the_interval_do_not_dilute_its_share(tmp_path: 
     assert vcpu_threads(earlier) == 2
     build.sync()
     assert vcpu_threads(snap(build, tmp_path).since(earlier)) == 1
+
+
+def test_a_wait_longer_than_the_interval_is_a_share_of_one(tmp_path: Path) -> None:
+    build = example()
+    earlier = snap(build, tmp_path)
+    cpu = next(thread.index for thread in earlier.threads if thread.role is Role.VCPU)
+    build.acquire(cpu, 1, hold=1, handoff=1_000_000)
+    build.sync()
+    whole = snap(build, tmp_path).since(earlier)
+    assert 0 < summarise(whole).vcpu_bql_wait_share < 1.0
+    interval = replace(whole, start=whole.taken - 1_000)
+    assert summarise(interval).vcpu_bql_wait_share == 1.0
 
 
 def test_an_empty_recording_has_no_shares(tmp_path: Path) -> None:
