@@ -10,12 +10,15 @@ import pytest
 
 from profiler.check import check_snapshot
 from profiler.reader import Recording
+from vmm._native import lib
 from vmm.config import MachineConfig, parse_drives, parse_object
+from vmm.devices.virtio_blk import VIRTIO_MMIO_BASE
 from vmm.errors import VmmError
 from vmm.machine import Machine
 from vmm.qom import PropertyError
 from vmm.requests import RequestKind
 
+CONFIG_SPACE, BLK_SIZE = 0x100, 20
 GUEST = "rw=verify blocks=67 iodepth=16 bs=4096 marks=1"
 PLACEMENTS = {
     "vcpu": "ioeventfd=off",
@@ -115,3 +118,13 @@ def test_no_descriptor_is_left_behind(image: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     Machine(config(image, "iothread=io0")).close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(("option", "size"), [("", 512), (",logical-block-size=4096", 4096)])
+def test_the_guest_sees_the_logical_block_size(image: Path, option: str, size: int) -> None:
+    with Machine(config(image, f"iothread=io0{option}")) as machine:
+        machine.bql.unlock()  # the access below takes the lock as a vCPU's exit does
+        address = VIRTIO_MMIO_BASE + CONFIG_SPACE + BLK_SIZE
+        seen = lib.iospace_read(machine.iospace, lib.IO_MMIO, address, 4)
+        machine.bql.lock()
+    assert seen == size
