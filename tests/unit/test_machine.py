@@ -2,13 +2,16 @@
 """Whole machines in this process on the qtest accelerator: sanitizers see every thread."""
 
 import json
+import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from profiler.check import check_snapshot
+from profiler.model import Blocked
 from profiler.reader import Recording
 from vmm._native import lib
 from vmm.config import MachineConfig, parse_drives, parse_object
@@ -128,3 +131,37 @@ def test_the_guest_sees_the_logical_block_size(image: Path, option: str, size: i
         seen = lib.iospace_read(machine.iospace, lib.IO_MMIO, address, 4)
         machine.bql.lock()
     assert seen == size
+
+
+def test_writing_the_serial_output_is_marked_as_blocked_on_a_file(
+    image: Path, tmp_path: Path
+) -> None:
+    recording = tmp_path / "vm.bql"
+    wanted = config(image, "iothread=io0", recording=recording, keep_recording=True)
+    with Machine(replace(wanted, serial=f"file:{tmp_path / 'serial.log'}")) as machine:
+        machine.run()
+    with Recording.open(str(recording)) as opened:
+        rows = opened.snapshot().rows
+    assert sum(row.blocked_count[Blocked.FILE_IO] for row in rows) > 0
+
+
+def test_the_main_loops_wait_for_the_gil_is_its_own_column(image: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "vm.bql"
+    wanted = config(image, "iothread=io0", recording=recording, keep_recording=True)
+    stop = threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    hog = threading.Thread(target=compute)
+    hog.start()
+    try:
+        with Machine(wanted) as machine:
+            machine.run()
+    finally:
+        stop.set()
+        hog.join()
+    with Recording.open(str(recording)) as opened:
+        rows = opened.snapshot().rows
+    assert sum(row.blocked_ticks[Blocked.GIL] for row in rows if row.thread == 0) > 0
