@@ -70,9 +70,10 @@ class LazyGroup(click.Group):
             from difflib import get_close_matches  # noqa: PLC0415 (only after a typing error)
 
             near = get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if near:
-                error.message = f"{error.message.rstrip('.')}; did you mean '{near[0]}'?"
-            raise
+            if not near:
+                raise
+            hint = f"{error.message.rstrip('.')}; did you mean '{near[0]}'?"
+            raise click.UsageError(hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs without importing any of them."""

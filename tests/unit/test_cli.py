@@ -128,7 +128,9 @@ def test_a_near_miss_of_a_verb_gets_a_suggestion(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(("redirection", "words"), [(">/dev/full", "No space"), (">&-", "")])
 def test_output_that_goes_nowhere_is_no_traceback(redirection: str, words: str) -> None:
     command = f"{sys.executable} -m profiler --help {redirection}"
-    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == (1 if words else 0)
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == bool(words)
@@ -144,7 +146,12 @@ def test_a_stream_that_knows_no_dash_is_no_traceback() -> None:
     )
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=environment
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
     )
     assert (done.stdout, done.stderr) == ("1?2\n", "")
 
