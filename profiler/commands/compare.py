@@ -282,7 +282,8 @@ def _measure(
     document = _document(result, verdict, outcomes)
     if keep is not None:
         _write_json(keep / "compare.json", document)
-    console = Console(stderr=json_file == STDOUT, width=WIDTH)
+    console = Console(stderr=json_file == STDOUT)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     if quiet:
         print_verdict(console, verdict)
     else:
