@@ -22,6 +22,7 @@ from profiler.compare.text import INFINITE, counted, factor, interval, number
 from profiler.compare.verdict import Verdict
 
 WIDTH = 80
+NARROW_LABEL = 14
 TOP_WAITERS = 4
 TOP_HOLDERS = 3
 LEAST_PART = 0.005
@@ -68,7 +69,7 @@ def _accelerator(result: Result) -> str:
     name = str(result.accel.get("name") or "unknown accelerator")
     reason = result.accel.get("reason")
     text = f"{name} ({reason})" if reason else name
-    if result.host.nested:
+    if result.host.nested and name != "qtest":
         text += ", nested: exits are slow"
     return text
 
@@ -118,10 +119,13 @@ def _metric_row(metric: Metric, result: Result, candidate: str) -> list[Text]:
     ]
 
 
-def candidate_table(result: Result, candidate: str) -> Table:
-    """The table of one candidate against the baseline."""
+def candidate_table(result: Result, candidate: str, width: int = WIDTH) -> Table:
+    """The table of one candidate against the baseline; below `WIDTH` columns labels wrap too."""
+    narrow = width < WIDTH
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("median [95 %]", no_wrap=True)
+    table.add_column(
+        "median [95 %]", no_wrap=not narrow, max_width=NARROW_LABEL if narrow else None
+    )
     table.add_column(result.plan.baseline.name, overflow="fold", justify="right")
     table.add_column(candidate, overflow="fold", justify="right")
     table.add_column("times better", overflow="fold", justify="right")
@@ -188,7 +192,7 @@ def print_result(console: Console, result: Result, verdict: Verdict) -> None:
     _print_header(console, result)
     for candidate in result.ratios:
         console.print()
-        console.print(candidate_table(result, candidate))
+        console.print(candidate_table(result, candidate, console.width))
     if result.window is not None:
         for name, pairs in result.blame.items():
             console.print()

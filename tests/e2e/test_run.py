@@ -189,6 +189,17 @@ def test_remarks_of_a_drive_and_the_kept_recording_are_told(tmp_path: Path) -> N
     assert any("not a multiple of 512" in line for line in told)
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_that_comes_while_the_machine_is_built_is_not_lost(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    with start_vm(*MICRO, "--accel", "qtest", "--append", ENDLESS, runtime=tmp_path / "run") as vm:
+        vm.wait_for_signal_handler()  # installed before the machine
+        vm.process.send_signal(number)
+        assert vm.finish().status == status
+        assert vm.recordings() == []
+
+
 def test_a_recording_is_kept_on_request(tmp_path: Path) -> None:
     with start_vm(*IDLE, "--keep-recording", runtime=tmp_path / "run") as vm:
         assert vm.finish().status == 0

@@ -75,9 +75,9 @@ hardware; trust the ratios, not the absolute times.
 """
 
 
-def page(result: Result) -> str:
+def page(result: Result, width: int = WIDTH) -> str:
     stream = io.StringIO()
-    print_result(Console(file=stream, width=WIDTH), result, build_verdict(result))
+    print_result(Console(file=stream, width=width), result, build_verdict(result))
     return stream.getvalue()
 
 
@@ -90,6 +90,12 @@ def plain(text: str) -> list[str]:
 def test_the_page_is_the_golden_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("profiler.compare.table.product_version", lambda: "0")
     assert plain(page(make_result(host=SMALL_HOST))) == plain(GOLDEN)
+
+
+def test_on_a_narrow_terminal_no_interval_is_broken() -> None:
+    text = page(make_result(host=SMALL_HOST), width=60)
+    assert max(len(line) for line in text.splitlines()) <= 60
+    assert all(line.count("[") == line.count("]") for line in text.splitlines())
 
 
 def test_four_placements_with_long_names_fit_into_80_columns_without_colours() -> None:

@@ -24,6 +24,7 @@ from vmm.requests import Request, RequestKind
 EXIT_CRASH = 1
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 HELP = """Boot a virtual machine whose big lock is timed.
 
@@ -132,9 +133,10 @@ def run(json_file: Path | None, **options: Any) -> None:
         options["serial"] = "stderr"  # standard output is for the JSON alone
     try:
         config = _config(**options)
+        arrived = _hold_signals()
         with Machine(config) as machine:
             _announce(machine)
-            request = _run(machine)
+            request = _run(machine, arrived)
             report = _report(machine, request)
     except CallbackError as error:
         traceback.print_exception(error.__cause__)
@@ -207,14 +209,30 @@ def _announce(machine: Machine) -> None:
         click.echo(f"bqlscope: {remark}", err=True)
 
 
-def _run(machine: Machine) -> Request:
-    """Run with Ctrl-C and SIGTERM as orderly requests."""
+def _hold_signals() -> list[int]:
+    """Note Ctrl-C and SIGTERM from now on; returns the list they are noted in.
+
+    A machine is built in a fraction of a second. An exception in the middle of that could leave a
+    recording behind; the request is filed once the machine can be asked.
+    """
+    arrived: list[int] = []
+    for number in ENDING_SIGNALS:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    return arrived
+
+
+def _run(machine: Machine, arrived: list[int]) -> Request:
+    """Run with Ctrl-C and SIGTERM as orderly requests; ``arrived`` came before."""
     loop = machine.main_loop.asyncio
-    for number in (signal.SIGINT, signal.SIGTERM):
+
+    def end(number: int) -> None:
         name = signal.Signals(number).name
-        loop.add_signal_handler(
-            number, machine.requests.file, RequestKind.SHUTDOWN, int(number), f"{name} received"
-        )
+        machine.requests.file(RequestKind.SHUTDOWN, number, f"{name} received")
+
+    for number in ENDING_SIGNALS:
+        loop.add_signal_handler(number, end, int(number))
+    for early in arrived:
+        end(early)
     request = machine.run()
     if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
