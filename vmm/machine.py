@@ -56,6 +56,8 @@ class Machine:
         self.qom = QomTree()
         self.cpus: list[X86Cpu] = []
         self.disks: list[VirtioBlkDevice] = []
+        self.notes: list[str] = []
+        """One-line remarks for the person who starts the machine; usually none."""
         self.running_since_ns: int | None = None
         self._python_regions: list[PythonRegion] = []
         self._undo = ExitStack()
@@ -126,7 +128,11 @@ class Machine:
             self.accelerator = QtestAccelerator(self.iospace, guest.function, guest.opaque)
         self._on_close(self.accelerator.close)
         for gpa, size, host in self.memory.regions():
-            self.accelerator.map_memory(gpa, size, host)
+            try:
+                self.accelerator.map_memory(gpa, size, host)
+            except OSError as error:
+                size_mib = self.config.memory_bytes >> 20
+                raise VmmError(f"--memory {size_mib}M: {error.strerror}: less fits") from None
 
     def _native_guest(self) -> NativeGuest:
         if not self.config.micro_guest:
@@ -249,6 +255,7 @@ class Machine:
         for slot, options in enumerate(self.config.drives):
             backend = self._open_drive(options)
             self._on_close(backend.close)
+            self.notes += backend.notes
             disk = VirtioBlkDevice(f"disk{slot}", slot)
             self.qom.add(f"/machine/peripheral/{disk.id}", disk)
             disk.apply(options)
@@ -262,7 +269,9 @@ class Machine:
         try:
             return open_backend(options, self._pool)
         except (DriveError, OSError) as error:
-            raise VmmError(str(error)) from None
+            twice = [d for d in self.config.drives if d.file and d.file == options.file]
+            hint = " (this machine has it as two drives)" if len(twice) > 1 else ""
+            raise VmmError(f"--drive: {error}{hint}") from None
 
     def _link_iothreads(self, disk: VirtioBlkDevice, options: DriveOptions) -> None:
         if options.iothread:

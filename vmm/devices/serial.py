@@ -28,8 +28,13 @@ class SerialPort:
     """COM1.
 
     Args:
+<<<<<<< HEAD
+        target: ``stdio``, ``stderr`` (output only), ``null`` or ``file:PATH``.
+        loop: the main loop's asyncio loop; context: its native AioContext.
+=======
         target: ``stdio``, ``null`` or ``file:PATH``.
         main_loop: passes the output on, under the BQL.
+>>>>>>> main
         irq: native IrqLine.
     """
 
@@ -132,12 +137,14 @@ class _StandardInput:
 
 def _open_target(target: str) -> tuple[BinaryIO | None, bool]:
     if target == "stdio":
-        return sys.stdout.buffer, False
+        return (sys.stdout.buffer if sys.stdout is not None else None), False
+    if target == "stderr":
+        return (sys.stderr.buffer if sys.stderr is not None else None), False
     if target == "null":
         return None, False
     kind, _, path = target.partition(":")
     if kind != "file" or not path:
-        raise VmmError(f"--serial {target}: must be stdio, null or file:PATH")
+        raise VmmError(f"--serial {target}: must be stdio, stderr, null or file:PATH")
     try:
         return open(path, "wb"), True
     except OSError as error:
