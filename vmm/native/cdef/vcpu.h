@@ -50,6 +50,7 @@ const VcpuOps *ops_vcpu_kvm(void);
 const VcpuOps *ops_vcpu_qtest(void);
 VcpuSet *vcpu_set_new(Bql *bql, IoSpace *iospace, GuestMemory *memory, VmRequests *requests);
 void vcpu_set_free(VcpuSet *set);
+void vcpu_set_use_main_loop(VcpuSet *set, AioContext *main_ctx);
 Vcpu *vcpu_new(VcpuSet *set, const VcpuOps *ops, unsigned index, int host_cpu);
 int vcpu_start(Vcpu *vcpu);
 int vcpu_command(Vcpu *vcpu, int command);
