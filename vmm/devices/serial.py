@@ -27,15 +27,15 @@ _RETRY_SECONDS = 0.01
 class SerialPort:
     """COM1.
 
-    Args:
-<<<<<<< HEAD
-        target: ``stdio``, ``stderr`` (output only), ``null`` or ``file:PATH``.
-        loop: the main loop's asyncio loop; context: its native AioContext.
-=======
-        target: ``stdio``, ``null`` or ``file:PATH``.
-        main_loop: passes the output on, under the BQL.
->>>>>>> main
-        irq: native IrqLine.
+        Args:
+    <<<<<<< HEAD
+            target: ``stdio``, ``stderr`` (output only), ``null`` or ``file:PATH``.
+            loop: the main loop's asyncio loop; context: its native AioContext.
+    =======
+            target: ``stdio``, ``null`` or ``file:PATH``.
+            main_loop: passes the output on, under the BQL.
+    >>>>>>> main
+            irq: native IrqLine.
     """
 
     def __init__(self, target: str, main_loop: MainLoop, irq: Any) -> None:
