@@ -9,7 +9,11 @@ Rule: verbs raise, the root prints. `vmm` does not know this package and raises
 `click.ClickException`; everything here raises `profiler.errors.UserError`.
 """
 
+import errno
 import importlib
+import io
+import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +23,7 @@ from profiler.commands import VERBS
 from profiler.errors import UserError
 
 ENTRY_POINT_GROUP = "bqlscope.commands"
+EXIT_OUTPUT_FAILED = 1
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -54,6 +59,21 @@ class LazyGroup(click.Group):
             return _load(cmd_name, VERBS[cmd_name].target)
         target = _installed_verbs().get(cmd_name)
         return _load(cmd_name, target) if target else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that the first argument names; a near miss gets a suggestion."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            from difflib import get_close_matches  # noqa: PLC0415 (only after a typing error)
+
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            if not near:
+                raise
+            hint = f"{error.message.rstrip('.')}; did you mean '{near[0]}'?"
+            raise click.UsageError(hint, ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of verbs without importing any of them."""
@@ -95,12 +115,40 @@ def _complain(message: str) -> None:
     click.echo(f"bqlscope: {' '.join(message.split())}", err=True)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (default: that of the process) and return its exit status.
+def _usage_line(error: click.UsageError) -> str:
+    """What is wrong with the command line, and where it is explained."""
+    message = error.format_message().strip().rstrip(".")
+    if error.ctx is None:
+        return message
+    return f"{message} (see {error.ctx.command_path} --help)"
 
-    A verb ends with status 0 unless it calls `ctx.exit(status)` or raises. A wrong command line
-    ends with 2, as click's users expect; an interrupt with 130.
+
+def _prepare_streams() -> None:
+    """Standard streams that exist and take any character.
+
+    A closed one becomes /dev/null. A terminal that does not know a character gets a '?' for it.
     """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (lives as long as we do)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if name == "stdout" else "backslashreplace")
+
+
+def _output_failed(error: OSError) -> int:
+    """Standard output took no more. A reader that left (`| head`) is told nothing."""
+    if error.errno != errno.EPIPE:
+        _complain(f"cannot write the output: {error.strerror}")
+    # What is still buffered cannot be written either, and must not be tried again at the exit.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return EXIT_OUTPUT_FAILED
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    """Run the command line; raises OSError only if an output cannot be written."""
     try:
         status: Any = root.main(
             args=list(argv) if argv is not None else None,
@@ -111,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(error.message)
         return error.exit_code
     except click.UsageError as error:
-        error.show()
+        _complain(_usage_line(error))
         return error.exit_code
     except click.ClickException as error:
         _complain(error.format_message())
@@ -119,3 +167,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     return status if isinstance(status, int) else 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: that of the process) and return its exit status.
+
+    A verb ends with status 0 unless it calls `ctx.exit(status)` or raises. A wrong command line
+    ends with 2, as click's users expect; an interrupt with 130.
+    """
+    _prepare_streams()
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EIO) or error.filename:
+            raise
+        return _output_failed(error)
+    return status

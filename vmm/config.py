@@ -12,7 +12,7 @@ MAX_DRIVES = 8
 MAX_CPUS = 16
 MAX_MEMORY = 1 << 46  # what 46 bits of guest physical address reach
 MICRO_GUEST = "micro"
-_SUFFIXES = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+_SUFFIXES = {"": 1 << 20, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,23 @@ class MachineConfig:
             raise VmmError(f"--smp {self.cpus}: must be from 1 to {MAX_CPUS}")
         if len(self.drives) > MAX_DRIVES:
             raise VmmError(f"at most {MAX_DRIVES} drives fit into the virtio-mmio slots")
+        if not self.record:
+            for given, option in (
+                (self.recording is not None, "--recording"),
+                (self.keep_recording, "--keep-recording"),
+                (self.window_recording, "--window-recording"),
+            ):
+                if given:
+                    raise VmmError(f"{option} and --no-record exclude each other")
 
 
 def parse_size(text: str) -> int:
-    """Bytes of ``128M``, ``1G``, ``65536k``; a bare number is MiB, as in QEMU.
+    """Bytes of ``128M``, ``1G``, ``1T``, ``65536k``; a bare number is MiB, as in QEMU.
 
     Raises:
         VmmError: not a size.
     """
-    match = re.fullmatch(r"([0-9]{1,12})([kKmMgG]?)", text)
+    match = re.fullmatch(r"([0-9]{1,12})([kKmMgGtT]?)", text)
     size = int(match[1]) * _SUFFIXES[match[2].lower()] if match else 0
     if not 0 < size <= MAX_MEMORY:
         raise VmmError(f"--memory {text}: must be a size such as 128M or 2G")
@@ -82,6 +90,8 @@ def parse_object(text: str) -> ObjectOptions:
         raise VmmError(f"--object {text}: unknown type '{kind}' (known: iothread)")
     if not object_id:
         raise VmmError(f"--object {text}: needs an id, as in {kind},id=io0")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", object_id):
+        raise VmmError(f"--object {text}: an id is a letter, then letters, digits, '-', '.' or '_'")
     return ObjectOptions(kind, object_id, values)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The ``iothread`` object: an event loop in a thread of its own, off the BQL."""
 
+import re
 from typing import Any
 
 from vmm._native import ffi, lib
@@ -11,10 +12,10 @@ DEFAULT_POLL_MAX_NS = 32768  # QEMU's
 
 
 def _natural(value: Any) -> int:
-    number = int(value)
-    if not 0 <= number < 1 << 63:
-        raise ValueError("expects a number from 0 to 2^63-1")
-    return number
+    text = str(value)
+    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= 1 << 63:
+        raise ValueError(f"'{text}' is not a number from 0 to 2^63-1")
+    return int(text)
 
 
 class IoThread(QomObject):
@@ -45,7 +46,8 @@ class IoThread(QomObject):
         try:
             self._native = check_pointer(ffi, native, f"starting iothread {self.id}")
         except OSError as error:
-            raise VmmError(str(error.strerror)) from error
+            hint = f": does the host have CPU {self.cpu}?" if self.cpu >= 0 else ""
+            raise VmmError(f"{error.strerror}{hint}") from error
         self.realized = True
 
     @property

@@ -56,6 +56,8 @@ class Machine:
         self.qom = QomTree()
         self.cpus: list[X86Cpu] = []
         self.disks: list[VirtioBlkDevice] = []
+        self.notes: list[str] = []
+        """One-line remarks for the person who starts the machine; usually none."""
         self.running_since_ns: int | None = None
         self._python_regions: list[PythonRegion] = []
         self._undo = ExitStack()
@@ -126,7 +128,11 @@ class Machine:
             self.accelerator = QtestAccelerator(self.iospace, guest.function, guest.opaque)
         self._on_close(self.accelerator.close)
         for gpa, size, host in self.memory.regions():
-            self.accelerator.map_memory(gpa, size, host)
+            try:
+                self.accelerator.map_memory(gpa, size, host)
+            except OSError as error:
+                size_mib = self.config.memory_bytes >> 20
+                raise VmmError(f"--memory {size_mib}M: {error.strerror}: less fits") from None
 
     def _native_guest(self) -> NativeGuest:
         if not self.config.micro_guest:
@@ -145,6 +151,7 @@ class Machine:
         self._vcpu_set = check_pointer(ffi, native, "vCPUs")
         self._on_close(lib.vcpu_set_free, self._vcpu_set)
         lib.vcpu_set_use_python(self._vcpu_set)
+        lib.vcpu_set_use_main_loop(self._vcpu_set, self.main_loop.context)
         self._on_close(self._end_cpus)
         for index in range(self.config.cpus):
             cpu = X86Cpu(index, self.accelerator, self._vcpu_set)
@@ -175,8 +182,7 @@ class Machine:
         self._serial_irq = ffi.new(
             "IrqLine *", {"vm_fd": self.accelerator.irq_vm_fd, "gsi": COM1_IRQ}
         )
-        loop, context = self.main_loop.asyncio, self.main_loop.context
-        self.serial = SerialPort(self.config.serial, loop, context, self._serial_irq)
+        self.serial = SerialPort(self.config.serial, self.main_loop, self._serial_irq)
         self._on_close(self.serial.close)
         serial_ops = lib.ops_serial16550()
         self.add_region(lib.IO_PIO, COM1_BASE, 8, "serial", serial_ops, self.serial.native)
@@ -250,6 +256,7 @@ class Machine:
         for slot, options in enumerate(self.config.drives):
             backend = self._open_drive(options)
             self._on_close(backend.close)
+            self.notes += backend.notes
             disk = VirtioBlkDevice(f"disk{slot}", slot)
             self.qom.add(f"/machine/peripheral/{disk.id}", disk)
             disk.apply(options)
@@ -263,7 +270,9 @@ class Machine:
         try:
             return open_backend(options, self._pool)
         except (DriveError, OSError) as error:
-            raise VmmError(str(error)) from None
+            twice = [d for d in self.config.drives if d.file and d.file == options.file]
+            hint = " (this machine has it as two drives)" if len(twice) > 1 else ""
+            raise VmmError(f"--drive: {error}{hint}") from None
 
     def _link_iothreads(self, disk: VirtioBlkDevice, options: DriveOptions) -> None:
         if options.iothread:

@@ -6,6 +6,7 @@ names its properties once, with type, default and help, and they are read and wr
 dashed names (``poll-max-ns``). Paths follow QEMU: ``/objects/io0``, ``/machine/peripheral/disk0``.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
@@ -33,10 +34,10 @@ def parse_bool(value: object) -> bool:
 
 def host_cpu(value: object) -> int:
     """A CPU number of the host, or -1 for any. Whether it exists shows when a thread starts."""
-    number = int(str(value))
-    if not -1 <= number < MAX_HOST_CPUS:
-        raise ValueError(f"expects a CPU number below {MAX_HOST_CPUS}, or -1")
-    return number
+    text = str(value)
+    if not re.fullmatch(r"-1|[0-9]{1,9}", text) or int(text) >= MAX_HOST_CPUS:
+        raise ValueError(f"'{text}' is not a CPU number below {MAX_HOST_CPUS}, or -1")
+    return int(text)
 
 
 class Property(Generic[T]):

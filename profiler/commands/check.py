@@ -11,11 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from profiler.check import LAWS, Check, Report, Verdict, check_snapshot
+from profiler.commands.output import output_file, write_whole
 from profiler.errors import EXIT_VIOLATED, UserError
 from profiler.model import Snapshot
 from profiler.reader import Recording
 
 MAX_WIDTH = 80
+STDOUT = Path("-")
 SHOWN_DETAILS = 20
 _STYLES = {Verdict.HOLDS: "green", Verdict.TOLERATED: "yellow", Verdict.VIOLATED: "bold red"}
 
@@ -25,11 +27,13 @@ _STYLES = {Verdict.HOLDS: "green", Verdict.TOLERATED: "yellow", Verdict.VIOLATED
 @click.option(
     "--json",
     "json_path",
+    type=click.Path(path_type=Path),
     metavar="FILE",
+    callback=output_file,
     help="Also write every single check as JSON ('-': standard output, instead of the table).",
 )
 @click.pass_context
-def check(ctx: click.Context, recording: str, json_path: str | None) -> None:
+def check(ctx: click.Context, recording: str, json_path: Path | None) -> None:
     """Check a recording against its conservation laws.
 
     FILE is a recording, PID a process that is being recorded or was. Counts and times must add
@@ -41,13 +45,13 @@ def check(ctx: click.Context, recording: str, json_path: str | None) -> None:
     report = check_snapshot(snapshot)
     if json_path is not None:
         _write_json(json_path, snapshot, report)
-    if json_path != "-":
+    if json_path != STDOUT:
         _print(snapshot, report)
     if not report.ok:
         ctx.exit(EXIT_VIOLATED)
 
 
-def _write_json(path: str, snapshot: Snapshot, report: Report) -> None:
+def _write_json(path: Path, snapshot: Snapshot, report: Report) -> None:
     process = snapshot.process
     content = {
         "recording": str(process.path),
@@ -56,11 +60,11 @@ def _write_json(path: str, snapshot: Snapshot, report: Report) -> None:
         "alive": process.alive,
     } | report.to_json()
     text = json.dumps(content, indent=2) + "\n"
-    if path == "-":
+    if path == STDOUT:
         click.echo(text, nl=False)
         return
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        write_whole(path, text)
     except OSError as error:
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 

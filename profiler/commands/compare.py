@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
+from profiler.commands.output import output_file, write_whole
 from profiler.compare.drive import temporary_drive, user_drive
 from profiler.compare.fail_if import Check, FailIfError, Outcome, evaluate, parse_check
 from profiler.compare.host import detect_host
@@ -42,6 +43,7 @@ from profiler.compare.verdict import Verdict, build_verdict
 from profiler.errors import UserError
 
 EXIT_CHECK_FAILED = 3
+STDOUT = Path("-")
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -96,12 +98,9 @@ def _save_directory(target: Path | None) -> Iterator[Path | None]:
 def _write_json(target: Path, document: dict[str, Any]) -> None:
     """Write the document whole or not at all.  Raises `UserError`."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, target)
+        write_whole(target, text)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise UserError(f"cannot write {target}: {error.strerror}", 1) from error
 
 
@@ -219,7 +218,9 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @click.option(
     "--json",
     "json_file",
+    type=click.Path(path_type=Path),
     metavar="FILE",
+    callback=output_file,
     help="Write the result as JSON (docs/compare-json.md); '-' is standard output, the table then "
     "goes to standard error.",
 )
@@ -233,7 +234,7 @@ def compare(
     trials: int,
     save: Path | None,
     fail_if: tuple[str, ...],
-    json_file: str | None,
+    json_file: Path | None,
     quiet: bool,
     **workload: Any,
 ) -> None:
@@ -269,7 +270,7 @@ def compare(
 
 
 def _measure(
-    plan: Plan, checks: Sequence[Check], keep: Path | None, json_file: str | None, quiet: bool
+    plan: Plan, checks: Sequence[Check], keep: Path | None, json_file: Path | None, quiet: bool
 ) -> list[Outcome]:
     """Run the trials, print, write JSON, and evaluate the checks."""
     errors = Console(stderr=True)
@@ -281,16 +282,17 @@ def _measure(
     document = _document(result, verdict, outcomes)
     if keep is not None:
         _write_json(keep / "compare.json", document)
-    console = Console(stderr=json_file == "-", width=WIDTH)
+    console = Console(stderr=json_file == STDOUT)
+    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     if quiet:
         print_verdict(console, verdict)
     else:
         print_result(console, result, verdict)
     for outcome in outcomes:
         click.echo(f"--fail-if {outcome.line()}", err=True)
-    if json_file == "-":
+    if json_file == STDOUT:
         json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
         sys.stdout.write("\n")
     elif json_file is not None:
-        _write_json(Path(json_file), document)
+        _write_json(json_file, document)
     return outcomes

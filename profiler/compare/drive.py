@@ -8,6 +8,7 @@ page cache, and the result says so.
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,14 +92,23 @@ def temporary_drive(
 def user_drive(path: Path, rw: str, allow_write: bool) -> Drive:
     """The user's own image: opened read-only unless the workload writes and that is allowed.
 
-    Raises `PlanError` when the workload writes without permission or the file cannot be opened.
+    Raises `PlanError` when the workload writes without permission, or the file cannot be opened or
+    is no image.
     """
     writes = rw != "read"
     if writes and not allow_write:
         raise PlanError(f"--rw {rw} overwrites {path}; add --allow-write if that is meant")
     try:
-        flags = (os.O_RDWR if writes else os.O_RDONLY) | os.O_CLOEXEC
-        os.close(os.open(path, flags))
+        flags = (os.O_RDWR if writes else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK
+        handle = os.open(path, flags)
+        try:
+            mode, size = os.fstat(handle).st_mode, os.lseek(handle, 0, os.SEEK_END)
+        finally:
+            os.close(handle)
     except OSError as error:
         raise PlanError(f"--drive {path}: {error.strerror}") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise PlanError(f"--drive {path}: neither a file nor a block device")
+    if size == 0:
+        raise PlanError(f"--drive {path}: the image is empty")
     return Drive(path, _cache_mode(path), readonly=not writes)

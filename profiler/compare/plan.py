@@ -14,6 +14,7 @@ MAX_VCPUS = 16
 MAX_IODEPTH = 256
 MAX_BLOCK_SIZE = 1 << 20
 MAX_SECONDS = 86_400
+MAX_POLL_NS = 1_000_000_000
 
 
 class PlanError(ValueError):
@@ -87,10 +88,10 @@ class Workload:
             (0.001 <= self.duration <= MAX_SECONDS, "--duration must be 0.001 to 86400 seconds"),
             (0 <= self.warmup <= MAX_SECONDS, "--warmup must be 0 to 86400 seconds"),
             (
-                re.fullmatch(r"[1-9][0-9]{0,11}[kKmMgG]?", self.memory, re.ASCII) is not None,
+                re.fullmatch(r"[1-9][0-9]{0,11}[kKmMgGtT]?", self.memory, re.ASCII) is not None,
                 "--memory must be a size such as 128M or 2G",
             ),
-            (self.poll_max_ns >= 0, "--poll-max-ns must not be negative"),
+            (0 <= self.poll_max_ns <= MAX_POLL_NS, "--poll-max-ns must be 0 to 1000000000"),
         )
         for holds, message in checks:
             if not holds:

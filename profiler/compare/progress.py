@@ -81,7 +81,7 @@ def reporter(console: Console, total: int, quiet: bool) -> Iterator[Reporter]:
     """The reporter that fits the console: silent, a bar on a terminal, lines elsewhere."""
     if quiet:
         yield Silent(console)
-    elif not console.is_terminal:
+    elif not console.is_terminal or console.is_dumb_terminal:
         yield Lines(console)
     else:
         columns = (

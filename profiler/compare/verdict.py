@@ -13,7 +13,7 @@ from typing import Any
 from profiler.compare.metrics import HEADLINES, METRICS, Metric
 from profiler.compare.result import Result
 from profiler.compare.statistics import MIN_TRIALS, Ratio
-from profiler.compare.text import factor, interval
+from profiler.compare.text import counted, factor, interval
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def _candidate(result: Result, name: str) -> CandidateVerdict:
     move = f"Moving virtio-blk from {result.plan.baseline.name} to {name}"
     if not enough:
         sentence = (
-            f"{move}: not decided, {result.plan.trials} trials cannot support a 95 % interval "
-            f"(at least {MIN_TRIALS} can)."
+            f"{move}: not decided, {counted(result.plan.trials, 'trial')} cannot support a 95 % "
+            f"interval (at least {MIN_TRIALS} can)."
         )
     elif gains and losses:
         sentence = f"{move} is mixed: {_join(gains)}, but {_join(losses)}."

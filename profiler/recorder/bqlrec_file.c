@@ -126,6 +126,24 @@ static int create_default(uint32_t serial, char **path, char *err)
     return fd;
 }
 
+/* A path somebody typed may name anything; only an empty file or a recording is replaced. */
+static bool may_replace(const char *path)
+{
+    uint64_t magic = 0;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    struct stat st;
+    bool replaceable;
+
+    if (fd < 0) {
+        return errno == ENOENT || errno == ELOOP; /* create_fresh() has words for a link */
+    }
+    replaceable = fstat(fd, &st) == 0 &&
+                  (!S_ISREG(st.st_mode) || st.st_size == 0 ||
+                   (pread(fd, &magic, sizeof(magic), 0) == sizeof(magic) && magic == BQLREC_MAGIC));
+    close(fd);
+    return replaceable;
+}
+
 static int create_explicit(const char *name, char **path, char *err)
 {
     *path = NULL;
@@ -146,6 +164,11 @@ static int create_explicit(const char *name, char **path, char *err)
     if (bqlrec_registry_has_path(*path)) {
         bqlrec_error(err, "%s is already being recorded to by this process", *path);
         errno = EBUSY;
+        return -1;
+    }
+    if (!may_replace(*path)) {
+        bqlrec_error(err, "%s exists and is not a recording: it is not overwritten", *path);
+        errno = EEXIST;
         return -1;
     }
     return create_fresh(AT_FDCWD, *path, err);

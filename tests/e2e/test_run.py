@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """``bqlscope run`` as a user starts it: placements, data, errors and ends."""
 
+import json
 import signal
 import stat
 from pathlib import Path
@@ -168,6 +169,35 @@ def test_a_signal_ends_the_machine_in_order(
     assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == []
     if before:
         assert set(Path("/dev/shm").iterdir()) <= before
+
+
+def test_json_on_standard_output_is_all_there_is_on_it() -> None:
+    result = run_vm(*IDLE, "--json", "-")
+    assert json.loads(result.stdout)["ended"]["kind"] == "debug_exit"
+    assert '"bqlscope_guest"' in result.stderr
+
+
+def test_remarks_of_a_drive_and_the_kept_recording_are_told(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "odd.img", 1000)
+    recording = tmp_path / "r.bql"
+    result = run_vm(
+        *(*IDLE, "--recording", str(recording), "--keep-recording"),
+        *("--drive", f"file={image},readonly=on"),
+    )
+    told = result.stderr.splitlines()
+    assert f"bqlscope: recording: {recording}" in told
+    assert any("not a multiple of 512" in line for line in told)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_that_comes_while_the_machine_is_built_is_not_lost(
+    number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    with start_vm(*MICRO, "--accel", "qtest", "--append", ENDLESS, runtime=tmp_path / "run") as vm:
+        vm.wait_for_signal_handler()  # installed before the machine
+        vm.process.send_signal(number)
+        assert vm.finish().status == status
+        assert vm.recordings() == []
 
 
 def test_a_recording_is_kept_on_request(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.vm import drive, run_vm
+from tests.support.vm import drive, make_image, run_vm
 
 MICRO = ("--kernel", "micro")
 IDLE = (*MICRO, "--accel", "qtest", "--append", "mode=idle ms=1")
@@ -56,11 +56,46 @@ def test_a_kernel_without_pvh_is_refused_with_a_hint(not_a_kernel: Path) -> None
         ((*IDLE, "--accel", "tcg"), "tcg"),
         ((*IDLE, *(["--drive", "driver=null"] * 9)), "at most 8"),
         ((*IDLE, "--nonsense"), "nonsense"),
+        ((*IDLE, "--no-record", "--keep-recording"), "--keep-recording"),
+        ((*IDLE, "--no-record", "--window-recording"), "--window-recording"),
+        ((*IDLE, "--no-record", "--recording", "r.bql"), "--recording"),
+        ((*IDLE, "--object", "iothread,id=a/b"), "a/b"),
+        ((*IDLE, "--object", "iothread,id=a,cpu=1000"), "does the host have CPU 1000?"),
+        ((*IDLE, "--object", "iothread,id=a,cpu=x"), "'x' is not a CPU number"),
+        ((*IDLE, "--drive", "disk.img"), "write file=disk.img"),
+        ((*IDLE[:-1], "smp=2"), "raise --smp"),
     ],
 )
 def test_a_wrong_option_is_one_clear_line(options: tuple[str, ...], words: str) -> None:
     result = run_vm(*options)
     assert words in result.complaint()
+
+
+def test_a_recording_never_replaces_a_file_that_is_none(tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.txt"
+    thesis.write_text("years of work")
+    result = run_vm(*IDLE, "--recording", str(thesis))
+    assert "is not a recording" in result.complaint()
+    assert thesis.read_text() == "years of work"
+
+
+def test_a_recording_replaces_an_older_one_and_an_empty_file(tmp_path: Path) -> None:
+    recording = tmp_path / "r.bql"
+    recording.touch()
+    for _ in range(2):
+        result = run_vm(*IDLE, "--recording", str(recording), "--keep-recording")
+        assert result.status == 0, result.stderr
+
+
+def test_one_image_as_two_drives_is_named_as_the_reason(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "disk.img", 1 << 20)
+    result = run_vm(*IDLE, "--drive", f"file={image}", "--drive", f"file={image}")
+    assert "two drives" in result.complaint()
+
+
+def test_a_closed_standard_output_is_no_reason_to_crash() -> None:
+    result = run_vm(*IDLE, program=("sh", "-c", 'exec "$@" >&-', "sh"))
+    assert (result.status, "Traceback" in result.stderr) == (0, False)
 
 
 @pytest.mark.kvm

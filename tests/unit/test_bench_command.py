@@ -133,5 +133,6 @@ def test_a_wrong_option_is_a_usage_error(arguments: tuple[str, ...]) -> None:
 
 def test_a_result_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     result = invoke("recorder", "--json", str(tmp_path / "missing" / "result.json"))
-    assert result.exit_code == 1
-    assert "No such file or directory" in result.stderr.splitlines()[-1]
+    assert result.exit_code == 2
+    assert "there is no directory" in result.stderr.splitlines()[-1]
+    assert "measuring" not in result.stderr

@@ -260,4 +260,4 @@ def test_a_json_file_that_cannot_be_written_is_a_user_error(
 ) -> None:
     path = example().write(tmp_path / "r.bql")
     assert cli.main(["check", str(path), "--json", str(tmp_path / "no" / "out.json")]) == 2
-    assert "no such file" in capsys.readouterr().err
+    assert "there is no directory" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The root command: what it imports, and how errors end."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -114,7 +115,45 @@ def test_a_wrong_command_line_ends_with_2(
     verb: ModuleType, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(arguments) == 2
-    assert "Usage: bqlscope" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bqlscope: ")
+    assert "--help)" in line
+
+
+def test_a_near_miss_of_a_verb_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["comapre"]) == 2
+    assert "did you mean 'compare'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("redirection", "words"), [(">/dev/full", "No space"), (">&-", "")])
+def test_output_that_goes_nowhere_is_no_traceback(redirection: str, words: str) -> None:
+    command = f"{sys.executable} -m profiler --help {redirection}"
+    done = subprocess.run(
+        command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (1 if words else 0)
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == bool(words)
+    assert words in done.stderr
+
+
+def test_a_stream_that_knows_no_dash_is_no_traceback() -> None:
+    script = (
+        "import profiler.cli as c, click; c.root.callback = None;"
+        "c.LazyGroup.get_command = lambda *_:"
+        " click.Command('x', callback=lambda: print('1\u20132'));"
+        "c.main(['x'])"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("1?2\n", "")
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,12 @@ def test_fail_if_decides_the_exit_status(invoke: Invoke, expression: str, status
         ("--block-size", "4x"),
         ("--rw", "erase"),
         ("--drive", "/nonexistent/image"),
+        ("--drive", "/"),
+        ("--drive", "/dev/null"),
+        ("--poll-max-ns", "99999999999999999999"),
+        ("--json", "/nonexistent/result.json"),
+        ("--json", "/"),
+        ("--json", ""),
     ],
 )
 def test_a_wrong_command_line_ends_with_2_before_anything_runs(
@@ -170,10 +176,11 @@ def test_an_interrupted_run_leaves_nothing(
     assert not (tmp_path / "saved").exists()
 
 
-def test_an_unwritable_json_file_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
-    result = invoke("--json", str(tmp_path / "none" / "out.json"))
+def test_a_json_file_that_became_unwritable_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
+    target = tmp_path / ("x" * 250)  # a good name, but the temporary one beside it is too long
+    result = invoke("--json", str(target))
     assert isinstance(result.exception, UserError)
-    assert "No such file" in result.exception.message
+    assert "File name too long" in result.exception.message
 
 
 def test_the_help_names_every_exit_status() -> None:

@@ -27,9 +27,9 @@ def test_a_clear_gain_is_named_with_factor_and_interval() -> None:
     verdict = build_verdict(make_result())
     assert verdict.decided
     assert verdict.sentence.startswith("Moving virtio-blk from mainloop to iothread pays: ")
-    assert "1.5 times the disk requests per second [1.45\N{EN DASH}1.54]" in verdict.sentence
-    assert "p99 of device register reads is 2.05 times shorter" in verdict.sentence
-    assert "vCPUs wait 129 times less for the BQL" in verdict.sentence
+    assert "1.5 times as many disk requests per second [1.45\N{EN DASH}1.54]" in verdict.sentence
+    assert "a p99 of register reads that is 2.05 times shorter" in verdict.sentence
+    assert "129 times less waiting of vCPUs for the BQL" in verdict.sentence
     assert set(verdict.candidates["iothread"].better) == {metric.key for metric in METRICS}
     assert verdict.caveats == ()
 
@@ -61,15 +61,15 @@ def test_a_slower_candidate_is_called_worse() -> None:
     }
     verdict = build_verdict(make_result(worse))
     assert verdict.decided
-    assert "makes things worse: disk requests per second fall by a factor of 2" in verdict.sentence
-    assert "vCPUs wait 2 times more" in verdict.sentence
+    assert "makes things worse: 2 times fewer disk requests per second" in verdict.sentence
+    assert "2 times more waiting of vCPUs" in verdict.sentence
     assert verdict.candidates["iothread"].better == ()
 
 
 def test_gain_and_loss_are_both_told() -> None:
     verdict = build_verdict(make_result({**FAST_METRICS, "access_p99_us": 402.0}))
     assert "is mixed: " in verdict.sentence
-    assert "but the p99 of device register reads is 2 times longer" in verdict.sentence
+    assert "but a p99 of register reads that is 2 times longer" in verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_an_interval_open_at_the_top_says_so() -> None:
         metrics = {**trial.metrics, "vcpu_bql_wait_share": share}
         trials.append(type(trial)(trial.slot, metrics, None))
     verdict = build_verdict(build_result(make_plan(), BIG_HOST, trials))
-    assert "less for the BQL [at least 12.6]" in verdict.sentence
+    assert "less waiting of vCPUs for the BQL [at least 12.6]" in verdict.sentence
 
 
 def test_too_few_trials_decide_nothing() -> None:

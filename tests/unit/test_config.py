@@ -20,6 +20,7 @@ MIB = 1 << 20
         ("65536k", 64 * MIB),
         ("256", 256 * MIB),
         ("1g", 1 << 30),
+        ("1T", 1 << 40),
     ],
 )
 def test_sizes_have_qemus_suffixes_and_default_to_mib(text: str, size: int) -> None:
@@ -28,14 +29,14 @@ def test_sizes_have_qemus_suffixes_and_default_to_mib(text: str, size: int) -> N
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0", "0G", "-1", "1.5G", "1T", "M", " 1M", "1M ", "1MB", "0x10", "٣M", "1" * 13, "65537G"],
+    ["", "0", "0G", "-1", "1.5G", "1P", "M", " 1M", "1M ", "1MB", "0x10", "٣M", "1" * 13, "65537G"],
 )
 def test_other_texts_are_no_sizes(text: str) -> None:
     with pytest.raises(VmmError, match=r"--memory .*: must be a size such as"):
         parse_size(text)
 
 
-@given(st.text(max_size=16) | st.from_regex(r"\A[0-9]{1,14}[kKmMgG]?\Z"))
+@given(st.text(max_size=16) | st.from_regex(r"\A[0-9]{1,14}[kKmMgGtT]?\Z"))
 def test_any_text_is_a_size_in_range_or_refused(text: str) -> None:
     with suppress(VmmError):
         assert 0 < parse_size(text) <= 1 << 46

@@ -35,7 +35,7 @@ def main_loop() -> Iterator[MainLoop]:
 
 
 def open_port(main_loop: MainLoop, target: str) -> SerialPort:
-    return SerialPort(target, main_loop.asyncio, main_loop.context, ffi.NULL)
+    return SerialPort(target, main_loop, ffi.NULL)
 
 
 def send(port: SerialPort, text: bytes) -> None:
@@ -74,8 +74,8 @@ def test_a_guest_that_never_ends_its_line_costs_bounded_memory(main_loop: MainLo
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("", "must be stdio, null or file:PATH"),
-        ("file:", "must be stdio, null or file:PATH"),
+        ("", "must be stdio, stderr, null or file:PATH"),
+        ("file:", "must be stdio, stderr, null or file:PATH"),
         ("file:/nonexistent/log", os.strerror(errno.ENOENT)),
         ("file:/", os.strerror(errno.EISDIR)),
     ],

@@ -197,6 +197,8 @@ def _pairs(text: str) -> dict[str, str]:
         if key not in _KEYS:
             near = difflib.get_close_matches(key, _KEYS, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known keys: {', '.join(_KEYS)}"
+            if not equals:
+                hint = f"write file={key}" if key else "write file=PATH"
             raise DriveError(f"unknown drive option '{key}': {hint}")
         if not equals:
             raise DriveError(f"drive option '{key}' needs a value: {key}=…")

@@ -6,7 +6,6 @@ that ``--help`` costs nothing.
 """
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from vmm.commands.output import output_file, write_whole
 from vmm.config import parse_size
 from vmm.errors import VmmError
 
@@ -93,12 +93,9 @@ def _write_json(path: Path, document: dict[str, Any]) -> None:
     if path == STDOUT:
         click.echo(text, nl=False)
         return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text)
-        partial.replace(path)
+        write_whole(path, text)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise click.ClickException(f"--json {path}: {error.strerror}") from None
 
 
@@ -133,7 +130,9 @@ def _json_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--json",
         "json_file",
-        type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        callback=output_file,
         help="Also write the result as JSON; - is standard output (the table moves to stderr).",
     )(command)
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from vmm.accel.detect import host_info
+from vmm.commands.output import output_file, write_whole
 from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
@@ -22,6 +23,8 @@ from vmm.requests import Request, RequestKind
 
 EXIT_CRASH = 1
 EXIT_INTERRUPTED = 130
+STDOUT = Path("-")
+ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 HELP = """Boot a virtual machine whose big lock is timed.
 
@@ -44,15 +47,22 @@ Where a disk's queues are processed follows from its options:
   iothread-vq-mapping=ID+ID   by several iothreads, queue by queue
 
 Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a shutdown,
-1 after a crash or a wrong option, 130 after Ctrl-C."""
+1 after a crash or if the machine cannot be built, 2 for a wrong command line,
+130 after Ctrl-C."""
 
 
 @click.command(help=HELP, context_settings={"max_content_width": 80})
 @click.option("--kernel", required=True, metavar="FILE", help="PVH ELF kernel, or 'micro'.")
 @click.option("--append", default="", metavar="TEXT", help="Kernel command line.")
-@click.option("--initrd", type=click.Path(path_type=Path), help="Initial RAM disk.")
+@click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE", help="Initial RAM disk.")
 @click.option("--smp", default=1, show_default=True, metavar="N", help="Number of vCPUs.")
-@click.option("--memory", default="128M", show_default=True, help="Guest memory, as 128M or 2G.")
+@click.option(
+    "--memory",
+    default="128M",
+    show_default=True,
+    metavar="SIZE",
+    help="Guest memory, as 128M or 2G.",
+)
 @click.option(
     "--accel",
     type=click.Choice(["auto", "kvm", "qtest"]),
@@ -77,7 +87,13 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     metavar="iothread,id=ID,...",
     help="An iothread; poll-max-ns=, poll-grow=, poll-shrink=, cpu=. Repeatable.",
 )
-@click.option("--serial", default="stdio", show_default=True, help="stdio, null or file:PATH.")
+@click.option(
+    "--serial",
+    default="stdio",
+    show_default=True,
+    metavar="TARGET",
+    help="Where COM1 goes: stdio, stderr, null or file:PATH.",
+)
 @click.option(
     "--bql-policy",
     type=click.Choice(["pthread", "ticket", "mcs"]),
@@ -89,25 +105,38 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
 @click.option(
     "--recording",
     type=click.Path(path_type=Path),
+    metavar="FILE",
+    callback=output_file,
     help="Where the recording lives (default: a file per process in the runtime directory).",
 )
-@click.option("--keep-recording", is_flag=True, help="Leave the recording behind.")
+@click.option(
+    "--keep-recording", is_flag=True, help="Leave the recording behind, for 'bqlscope check'."
+)
 @click.option(
     "--window-recording",
     is_flag=True,
     help="Copy the recording to FILE.begin and FILE.end around the guest's measured window.",
 )
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), help="Write what happened to a file."
+    "--json",
+    "json_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    callback=output_file,
+    help="Write what happened as JSON; - is standard output, the guest's own output then goes to "
+    "standard error.",
 )
 def run(json_file: Path | None, **options: Any) -> None:
     """Translate options, run, report."""
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
+    if json_file == STDOUT and options["serial"] == "stdio":
+        options["serial"] = "stderr"  # standard output is for the JSON alone
     try:
         config = _config(**options)
+        arrived = _hold_signals()
         with Machine(config) as machine:
-            click.echo(f"bqlscope: {machine.accel_choice.line()}", err=True)
-            request = _run(machine)
+            _announce(machine)
+            request = _run(machine, arrived)
             report = _report(machine, request)
     except CallbackError as error:
         traceback.print_exception(error.__cause__)
@@ -158,19 +187,52 @@ def _config(
 
 
 def _micro_command_line(append: str, smp: int) -> str:
-    """The micro-guest is told what only the VMM knows, unless the user said it."""
-    given = {word.partition("=")[0] for word in append.split()}
-    return append if "smp" in given else f"{append} smp={smp}".strip()
+    """The micro-guest is told what only the VMM knows, unless the user said it.
+
+    Raises VmmError when the guest would wait for vCPUs that do not exist.
+    """
+    given = dict(word.partition("=")[::2] for word in append.split())
+    if "smp" not in given:
+        return f"{append} smp={smp}".strip()
+    wanted = given["smp"]
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 and int(wanted) > smp:
+        raise VmmError(f"--append smp={wanted}: the machine has {smp} vCPUs, raise --smp")
+    return append
 
 
-def _run(machine: Machine) -> Request:
-    """Run with Ctrl-C and SIGTERM as orderly requests."""
+def _announce(machine: Machine) -> None:
+    """What a person who started the machine wants to know, a line each on standard error."""
+    remarks = [machine.accel_choice.line(), *machine.notes]
+    if machine.recorder is not None and machine.config.keep_recording:
+        remarks.append(f"recording: {machine.recorder.path}")
+    for remark in remarks:
+        click.echo(f"bqlscope: {remark}", err=True)
+
+
+def _hold_signals() -> list[int]:
+    """Note Ctrl-C and SIGTERM from now on; returns the list they are noted in.
+
+    A machine is built in a fraction of a second. An exception in the middle of that could leave a
+    recording behind; the request is filed once the machine can be asked.
+    """
+    arrived: list[int] = []
+    for number in ENDING_SIGNALS:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    return arrived
+
+
+def _run(machine: Machine, arrived: list[int]) -> Request:
+    """Run with Ctrl-C and SIGTERM as orderly requests; ``arrived`` came before."""
     loop = machine.main_loop.asyncio
-    for number in (signal.SIGINT, signal.SIGTERM):
+
+    def end(number: int) -> None:
         name = signal.Signals(number).name
-        loop.add_signal_handler(
-            number, machine.requests.file, RequestKind.SHUTDOWN, int(number), f"{name} received"
-        )
+        machine.requests.file(RequestKind.SHUTDOWN, number, f"{name} received")
+
+    for number in ENDING_SIGNALS:
+        loop.add_signal_handler(number, end, int(number))
+    for early in arrived:
+        end(early)
     request = machine.run()
     if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
@@ -223,9 +285,9 @@ def _report(machine: Machine, request: Request) -> dict[str, object]:
 def _write_json(path: Path, report: dict[str, object]) -> None:
     text = json.dumps(report, indent=2) + "\n"
     try:
-        if str(path) == "-":
+        if path == STDOUT:
             sys.stdout.write(text)
         else:
-            path.write_text(text)
+            write_whole(path, text)
     except OSError as error:
         raise click.ClickException(f"--json {path}: {error.strerror}") from None

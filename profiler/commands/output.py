@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Result files are refused before anything runs, not after minutes of measuring.
+
+`vmm` has the same functions: neither package may import the other for them.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+
+def output_file(
+    _ctx: click.Context | None, _param: click.Parameter | None, value: Path | None
+) -> Path | None:
+    """A click callback: `value` if a file can be made there, or is `-` or not given.
+
+    Raises `click.BadParameter` for a directory, or if its parent is missing or not writable.
+    """
+    if value is None or str(value) == "-":
+        return value
+    if value.is_dir():
+        raise click.BadParameter(f"{value} is a directory, not a file")
+    if not value.parent.is_dir():
+        raise click.BadParameter(f"{value}: there is no directory {value.parent}")
+    if not os.access(value if value.exists() else value.parent, os.W_OK):
+        raise click.BadParameter(f"{value}: no permission to write there")
+    return value
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all; links are followed, devices and pipes written to.
+
+    Raises OSError; the file is as it was then.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():  # /dev/null, /dev/stdout: never replace those
+        path.write_text(text, encoding="utf-8")
+        return
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()
+        raise
