@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* virtio-blk: drains that meet each other, and a device that waits for its reset. */
+#include <errno.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <pthread.h>
@@ -72,6 +73,7 @@ static void test_two_drains_of_one_iothread_queue_both_end(void)
         bql_lock(rig->bql);
     }
     virtio_blk_drain_begin(rig->blk);
+    CHECK(virtio_blk_set_context(rig->blk, 1, rig->main_ctx) == -EBUSY);
     virtio_blk_drain_end(rig->blk);
     bql_unlock(rig->bql);
     pthread_join(vcpu, NULL);

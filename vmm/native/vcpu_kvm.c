@@ -181,9 +181,11 @@ static int run_once(Vcpu *vcpu, struct kvm_run *run)
             vcpu_count_exit(vcpu, VCPU_EXIT_INTERRUPTED);
             return 1;
         }
-        vm_request_file(vcpu->set->requests, VM_REQUEST_INTERNAL_ERROR, errno, (int)vcpu->index,
-                        "KVM_RUN failed on CPU %u: %s", vcpu->index, strerror(errno));
-        return -errno;
+        int error = errno;
+
+        vm_request_file(vcpu->set->requests, VM_REQUEST_INTERNAL_ERROR, error, (int)vcpu->index,
+                        "KVM_RUN failed on CPU %u: %s", vcpu->index, strerror(error));
+        return -error;
     }
     return handle_exit(vcpu, run);
 }

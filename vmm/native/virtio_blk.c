@@ -204,6 +204,10 @@ int virtio_blk_set_context(VirtioBlk *blk, unsigned index, AioContext *ctx)
     if (index >= blk->dev.config.num_queues || blk->drains == 0 || !blk->config.ioeventfd) {
         return -EINVAL;
     }
+    /* A vCPU may be on its way out of a drain of its own, waiting as the old context demands. */
+    if (blk->drains > 1) {
+        return -EBUSY;
+    }
     VirtioBlkQueue *queue = &blk->queues[index];
     AioContext *old = queue->ctx;
     if (ctx == old) {

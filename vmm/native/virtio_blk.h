@@ -45,7 +45,7 @@ int virtio_blk_host_notifier(const VirtioBlk *blk, unsigned queue);
 void virtio_blk_drain_begin(VirtioBlk *blk);
 void virtio_blk_drain_end(VirtioBlk *blk);
 /* Give a queue to another context. Main loop's thread, inside a drained section, ioeventfd only.
- * 0 or -errno (-EINVAL outside of that). */
+ * 0 or -errno (-EINVAL outside of that, -EBUSY while somebody else drains too). */
 int virtio_blk_set_context(VirtioBlk *blk, unsigned queue, AioContext *ctx);
 
 typedef struct VirtioBlkStats {
