@@ -35,8 +35,9 @@ typedef struct BqlRecConfig {
 /*
  * Create the file and map it. config may be NULL. The default directory is
  * $XDG_RUNTIME_DIR/bqlscope, else $TMPDIR (or /tmp)/bqlscope-<uid>; it is created with mode 0700
- * and refused if it is a link, belongs to someone else or is open to others. An existing regular
- * file at the path is replaced by a new one; links are never followed. Returns NULL with errno set
+ * and refused if it is a link, belongs to someone else or is open to others. At a path that was
+ * given, a recording or an empty file is replaced by a new one, anything else is refused; links are
+ * never followed. Returns NULL with errno set
  * and a one-line message in err (BQLREC_ERR_SIZE bytes; may be NULL).
  */
 BqlRec *bqlrec_open(const BqlRecConfig *config, char *err);

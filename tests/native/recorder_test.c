@@ -60,7 +60,7 @@ static void test_the_default_file_is_private(void)
     printf("ok the default file is private\n");
 }
 
-static void test_an_existing_file_is_replaced_and_a_link_is_not_followed(void)
+static void test_only_a_recording_or_an_empty_file_is_replaced(void)
 {
     char target[128], link[128], err[BQLREC_ERR_SIZE];
     BqlRecConfig config = {.path = link};
@@ -75,13 +75,18 @@ static void test_an_existing_file_is_replaced_and_a_link_is_not_followed(void)
     CHECK(symlink(target, link) == 0);
     CHECK(bqlrec_open(&config, err) == NULL && errno == EEXIST);
     CHECK(strstr(err, "not a regular file") != NULL);
-    CHECK(stat(target, &st) == 0 && st.st_size == 8);
-    rec = open_named("target", target);
-    CHECK(stat(target, &st) == 0 && st.st_size > 8);
     config.path = target;
-    CHECK(bqlrec_open(&config, err) == NULL && errno == EBUSY);
-    bqlrec_close(rec, true);
-    printf("ok an existing file is replaced and a link is not followed\n");
+    CHECK(bqlrec_open(&config, err) == NULL && errno == EEXIST);
+    CHECK(strstr(err, "not a recording") != NULL);
+    CHECK(stat(target, &st) == 0 && st.st_size == 8);
+    CHECK(truncate(target, 0) == 0);
+    for (int i = 0; i < 2; i++) { /* over the empty file, then over what that left behind */
+        rec = open_named("target", target);
+        CHECK(stat(target, &st) == 0 && st.st_size > 8);
+        CHECK(bqlrec_open(&config, err) == NULL && errno == EBUSY);
+        bqlrec_close(rec, i == 1);
+    }
+    printf("ok only a recording or an empty file is replaced\n");
 }
 
 static void test_a_killed_process_leaves_a_readable_file(void)
@@ -295,7 +300,7 @@ int main(void)
     make_work();
     test_buckets_are_an_eighth_wide();
     test_the_default_file_is_private();
-    test_an_existing_file_is_replaced_and_a_link_is_not_followed();
+    test_only_a_recording_or_an_empty_file_is_replaced();
     test_a_killed_process_leaves_a_readable_file();
     test_a_forked_child_leaves_the_file_alone();
     test_what_sleeps_inside_a_hold_has_its_column();
