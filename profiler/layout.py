@@ -161,7 +161,7 @@ HEADER = _struct(
     _field("events_capacity", "<u4"),
     _field("events_stride", "<u4"),
     _field("buckets", "<u4"),
-    _field("reserved0", "<u4"),
+    _field("inode", "<u4"),
     _field("process_name", "S64"),
     _field("vm_name", "S64"),
     *_clock_pair("clock_start"),

@@ -69,6 +69,7 @@ class Recording:
             file.close()
             raise
         self._mapped = maps_file(self._process.pid, file.device, file.inode)
+        self._is_copy = int(header["inode"]) not in (0, file.inode & 0xFFFF_FFFF)
 
     @classmethod
     def open(
@@ -118,12 +119,15 @@ class Recording:
         alive = self._is_alive()
         header = self._header(alive)
         clock = decode.clock(header)
+        closed = int(header["state"]) == FileState.CLOSED
         threads: list[ThreadInfo] = []
         rows: list[Row] = []
         blame: list[BlameEntry] = []
         logs: dict[int, EventLog] = {}
         for index in range(_bounded(header, "threads", self._geometry.threads.capacity)):
             copy = copy_thread(self._file, self._geometry, index, alive)
+            if self._is_copy and not closed:
+                copy = copy.of_an_open_file()
             if int(copy.head["state"]) == ThreadState.FREE:
                 continue
             threads.append(decode.thread(index, copy.head, copy.integrity))
@@ -136,7 +140,7 @@ class Recording:
             process=replace(self._process, alive=alive),
             clock=clock,
             enabled=bool(header["enabled"]),
-            closed=int(header["state"]) == FileState.CLOSED,
+            closed=closed,
             start=clock.start.ticks,
             taken=_taken(clock, threads, logs, int(live["since"]), alive),
             threads=tuple(threads),

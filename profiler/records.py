@@ -44,7 +44,9 @@ class Integrity(Enum):
     MOVING = "moving"
     """The thread went on during every attempt to copy: rows may be a few acquisitions apart."""
     TORN = "torn"
-    """The process died (or the file was copied) while the thread updated its record."""
+    """The process died while the thread updated its record."""
+    COPIED = "copied"
+    """From a copy of a file that was still open: its parts may be of different instants."""
 
 
 class Who(NamedTuple):

@@ -11,12 +11,14 @@ Rules
     counter, which rests longer, and what spans rows may be a few acquisitions apart.
  4. A counter that is odd in a file nobody writes any more is TORN: its thread was killed inside
     the interval. No wait helps.
- 5. Attempts are bounded: a reader always ends.
+ 5. A copy of a file that was not closed tells nothing by its counters: whoever copied it (`cp`, the
+    VMM at its window marks) did not look at them. All of it is COPIED.
+ 6. Attempts are bounded: a reader always ends.
 """
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -57,6 +59,10 @@ class ThreadCopy:
     rows_exact: list[bool]
     blame: Raw
     integrity: Integrity
+
+    def of_an_open_file(self) -> "ThreadCopy":
+        """The same, read from a copy that was made while the recording was open."""
+        return replace(self, rows_exact=[False] * len(self.rows), integrity=Integrity.COPIED)
 
 
 def copy_thread(file: RecordingFile, geometry: Geometry, index: int, alive: bool) -> ThreadCopy:

@@ -181,8 +181,7 @@ class Machine:
         self._serial_irq = ffi.new(
             "IrqLine *", {"vm_fd": self.accelerator.irq_vm_fd, "gsi": COM1_IRQ}
         )
-        loop, context = self.main_loop.asyncio, self.main_loop.context
-        self.serial = SerialPort(self.config.serial, loop, context, self._serial_irq)
+        self.serial = SerialPort(self.config.serial, self.main_loop, self._serial_irq)
         self._on_close(self.serial.close)
         serial_ops = lib.ops_serial16550()
         self.add_region(lib.IO_PIO, COM1_BASE, 8, "serial", serial_ops, self.serial.native)

@@ -27,6 +27,7 @@ class NativeSelector(selectors.BaseSelector):
         self._keys: dict[int, selectors.SelectorKey] = {}
         self._fds = ffi.new("int[]", _MAX_READY)
         self._events = ffi.new("int[]", _MAX_READY)
+        self._left = ffi.new("uint64_t *")
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """Watch a file object; see selectors.BaseSelector."""
@@ -59,8 +60,9 @@ class NativeSelector(selectors.BaseSelector):
         """Poll without the BQL, run native handlers with it; ``timeout`` in seconds."""
         limit = -1 if timeout is None else max(0, int(timeout * 1e9))
         count = lib.main_loop_wait(
-            self._context, self._bql, limit, self._fds, self._events, _MAX_READY
+            self._context, self._bql, limit, self._fds, self._events, _MAX_READY, self._left
         )
+        lib.main_loop_took_gil(self._bql, self._left[0])
         ready = []
         for i in range(count):
             key = self._keys.get(self._fds[i])
@@ -103,6 +105,7 @@ class MainLoop:
     """The main loop's AioContext and asyncio loop. Made and used in the main thread."""
 
     def __init__(self, bql: Any) -> None:
+        self.bql = bql
         # No adaptive polling: it would spin with the vCPUs' core, as QEMU's main loop does not.
         config = ffi.new("AioConfig *", {"ring": True})
         self.context = check_pointer(ffi, lib.aio_context_new(config), "creating the main loop")

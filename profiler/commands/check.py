@@ -102,6 +102,8 @@ def _table(report: Report) -> Table:
 def _details(report: Report) -> list[str]:
     lines = [f"torn by a kill: {name}" for name in report.torn_threads]
     lines += [f"moved while it was copied: {name}" for name in report.moving_threads]
+    if report.copied:
+        lines.append("a copy of an open recording: its parts may be of different instants")
     wrong = [c for c in report.checks if c.verdict in (Verdict.VIOLATED, Verdict.TOLERATED)]
     wrong.sort(key=lambda c: c.verdict is not Verdict.VIOLATED)
     lines += [_explain(c) for c in wrong[:SHOWN_DETAILS]]

@@ -59,9 +59,9 @@ class Outcome:
     def line(self) -> str:
         """One line for people."""
         if self.value is None:
-            return f"{self.check.text}: not measured, so the check fails"
-        word = "fails" if self.failed else "holds"
-        return f"{self.check.text}: value {self.value:.6g}, the check {word}"
+            return f"{self.check.text}: not measured, so this fails"
+        outcome = "so this fails" if self.failed else "passed"
+        return f"{self.check.text}: value {self.value:.6g}, {outcome}"
 
 
 def _known_paths(placements: Sequence[Placement]) -> dict[str, tuple[str | None, str | None, str]]:

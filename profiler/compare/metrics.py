@@ -7,6 +7,10 @@ more is better are therefore divided candidate/baseline, all others baseline/can
 
 from dataclasses import dataclass
 
+ONE_BUCKET = 1.13
+"""Quantiles come out of histograms whose buckets are an eighth wide: values that are next to each
+other in such a scale differ by less than this factor, those two buckets apart by more."""
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -14,7 +18,7 @@ class Metric:
 
     The table shows the value multiplied by `scale` (shares as percent, rates in thousands).
     `better` and `worse` are the verdict's phrases for a factor `{r}` above 1; only headline metrics
-    have them.
+    have them.  A ratio whose interval comes nearer to 1 than the factor `resolution` is no finding.
     """
 
     key: str
@@ -24,6 +28,7 @@ class Metric:
     scale: float = 1.0
     better: str = ""
     worse: str = ""
+    resolution: float = 1.0
 
     @property
     def ratio_of(self) -> str:
@@ -41,18 +46,24 @@ METRICS: tuple[Metric, ...] = (
         "{r} times as many disk requests per second",
         "{r} times fewer disk requests per second",
     ),
-    Metric("blk_lat_p50_us", "disk latency p50", "µs", False),
-    Metric("blk_lat_p99_us", "disk latency p99", "µs", False),
+    Metric("blk_lat_p50_us", "disk latency p50", "µs", False, resolution=ONE_BUCKET),
+    Metric("blk_lat_p99_us", "disk latency p99", "µs", False, resolution=ONE_BUCKET),
     Metric("accesses_per_s", "register reads", "k/s", True, 1e-3),
-    Metric("access_p50_us", "register read p50", "µs", False),
+    Metric("access_p50_us", "register read p50", "µs", False, resolution=ONE_BUCKET),
     Metric(
         "access_p99_us",
         "register read p99",
         "µs",
         False,
         1.0,
+<<<<<<< HEAD
         "a p99 of register reads that is {r} times shorter",
         "a p99 of register reads that is {r} times longer",
+=======
+        "the p99 of device register reads is {r} times shorter",
+        "the p99 of device register reads is {r} times longer",
+        resolution=ONE_BUCKET,
+>>>>>>> main
     ),
     Metric("access_max_us", "register read max", "ms", False, 1e-3),
     Metric(
@@ -65,7 +76,7 @@ METRICS: tuple[Metric, ...] = (
         "{r} times more waiting of vCPUs for the BQL",
     ),
     Metric("mainloop_bql_hold_share", "main loop holds", "%", False, 100.0),
-    Metric("mainloop_hold_p99_us", "main loop hold p99", "µs", False),
+    Metric("mainloop_hold_p99_us", "main loop hold p99", "µs", False, resolution=ONE_BUCKET),
 )
 METRIC_KEYS: tuple[str, ...] = tuple(metric.key for metric in METRICS)
 HEADLINES: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.better)

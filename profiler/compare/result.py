@@ -7,7 +7,7 @@ The document's keys are described in docs/compare-json.md.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -72,9 +72,8 @@ def product_version() -> str:
 
 def metric_ratio(metric: Metric, baseline: Sequence[float], candidate: Sequence[float]) -> Ratio:
     """The ratio in the metric's direction: above 1 the candidate is better."""
-    if metric.more_is_better:
-        return ratio(candidate, baseline)
-    return ratio(baseline, candidate)
+    sides = (candidate, baseline) if metric.more_is_better else (baseline, candidate)
+    return replace(ratio(*sides), resolution=metric.resolution)
 
 
 def sum_blame(trials: Sequence[Trial]) -> list[BlameShare]:

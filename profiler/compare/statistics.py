@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Medians and ratios of medians with bootstrap intervals.
+"""Medians with their intervals, and ratios of medians with bootstrap intervals.
 
 The unit of replication is the trial, not the request: a million requests of one run share that
-run's luck.  The interval is the percentile bootstrap of the median (10,000 resamples, fixed seed),
-taken outwards to the next resample, never interpolated: so an infinite ratio cannot turn into a
-number, and the interval of an odd number of trials consists of values that were measured.
+run's luck.
+
+The interval of a median is that of the sign test: two of the measured values, chosen by rank so
+that they enclose the true median in at least 95 % of runs whatever the distribution.  Rejected: the
+percentile bootstrap, which promises 95 % and encloses it in 87 % of runs with seven trials.
+
+The interval of a ratio is the percentile bootstrap of the two medians (10,000 resamples, fixed
+seed), taken outwards to the next resample, never interpolated: so an infinite ratio cannot turn
+into a number.  Two equal placements get an interval that excludes 1 in less than 5 % of runs.
 Values are sorted before resampling, so the order of the trials cannot change a result.
 """
 
@@ -19,7 +25,7 @@ RESAMPLES = 10_000
 SEED = 20_260_117
 CONFIDENCE = 0.95
 MIN_TRIALS = 5
-"""With fewer trials even the whole range [min, max] covers the median in less than 93 % of runs."""
+"""The whole range of five encloses the median in 93.75 % of runs, that of fewer in less than 88."""
 
 FloatArray = NDArray[np.float64]
 
@@ -42,22 +48,23 @@ class Ratio:
     """A ratio of two medians with its 95 % interval; above 1 the candidate is better.
 
     `value` and `high` may be `math.inf` (the denominator was zero); all are None if a side was not
-    measured.
+    measured.  `resolution` is the smallest factor that the metric can tell from 1.
     """
 
     value: float | None
     low: float | None
     high: float | None
+    resolution: float = 1.0
 
     @property
     def better(self) -> bool:
-        """The whole interval lies above 1."""
-        return self.low is not None and self.low > 1
+        """The whole interval lies above 1, by more than the metric's resolution."""
+        return self.low is not None and self.low > self.resolution
 
     @property
     def worse(self) -> bool:
-        """The whole interval lies below 1."""
-        return self.high is not None and self.high < 1
+        """The whole interval lies below 1, by more than the metric's resolution."""
+        return self.high is not None and self.high * self.resolution < 1
 
 
 def _resampled_medians(values: FloatArray, stream: int) -> FloatArray:
@@ -65,6 +72,15 @@ def _resampled_medians(values: FloatArray, stream: int) -> FloatArray:
     generator = np.random.default_rng((SEED, stream))
     draws = generator.integers(0, len(values), size=(RESAMPLES, len(values)))
     return np.asarray(np.median(np.sort(values)[draws], axis=1), dtype=np.float64)
+
+
+def _rank_cut(count: int) -> int:
+    """How many values to leave out at each end: as many as 95 % allow, none of five or fewer."""
+    tail, cut = 1.0, 0
+    while 2 * (tail + math.comb(count, cut + 1)) / 2**count <= 1 - CONFIDENCE:
+        cut += 1
+        tail += math.comb(count, cut)
+    return cut
 
 
 def _interval(samples: FloatArray, centre: float) -> tuple[float, float]:
@@ -78,10 +94,10 @@ def estimate(trials: Sequence[float]) -> Estimate:
     """Median of the trials with its interval; a single trial gives an interval of zero width."""
     if not trials:
         return Estimate(None, None, None)
-    values = np.asarray(trials, dtype=np.float64)
+    values = sorted(float(value) for value in trials)
+    cut = _rank_cut(len(values))
     median = float(np.median(values))
-    low, high = _interval(_resampled_medians(values, 0), median)
-    return Estimate(median, low, high, tuple(float(value) for value in trials))
+    return Estimate(median, values[cut], values[-1 - cut], tuple(float(value) for value in trials))
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

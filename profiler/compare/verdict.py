@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One honest sentence about each candidate: better, worse, mixed, or no difference shown.
 
-Rule: a difference counts only if its 95 % interval excludes 1 and there are enough trials for such
-an interval.  Only the headline metrics decide; the others are in the table.
+Rule: a difference counts only if its 95 % interval excludes 1 by more than the metric's resolution
+and there are enough trials for such an interval.  Only the headline metrics decide; the others are
+in the table.
 """
 
 import math

@@ -71,6 +71,9 @@ static void store_sync_locked(BqlRec *rec, const BqlRecClockPair *pair)
     BqlRecHeader *header = rec->header;
     uint32_t seq = bqlrec_get(header->clock_seq);
 
+    if (pair->ticks <= bqlrec_get(header->clock_ticks)) {
+        return; /* the clock jumped back: the rate that is known is the right one */
+    }
     bqlrec_set(header->clock_seq, seq + 1);
     bqlrec_fence_release();
     bqlrec_set(header->clock_ticks, pair->ticks);
@@ -97,6 +100,9 @@ void bqlrec_clock_sync(BqlRec *rec)
 {
     BqlRecClockPair pair;
 
+    if (rec->shared->forked) {
+        return;
+    }
     pthread_mutex_lock(&rec->shared->mutex);
     pair = take_triple(rec);
     store_sync_locked(rec, &pair);

@@ -7,7 +7,9 @@
  *     file. A reader takes offsets, strides and capacities from the header, never from here, and
  *     refuses a file whose magic or version it does not know.
  *  2. The writer never waits for a reader. A reader maps the file read-only and retries.
- *  3. Times and durations are ticks of the clock that BqlRecHeader.clock_kind names.
+ *  3. Times and durations are ticks of the clock that BqlRecHeader.clock_kind names. After a jump
+ *     back of that clock (suspended host, migrated machine) counts and durations go on; instants
+ *     from before and after it cannot be compared, and the calibration stays that of before.
  *  4. The file is sparse. What was never used reads as zeroes; "not in use" is all zeroes. Rows
  *     t in [threads_used, BQLREC_THREADS) and what lies above a high-water mark are holes: looking
  *     at a hole through a mapping raises SIGBUS when the file system is full, read(2) does not.
@@ -17,8 +19,8 @@
  *   live_offset             BqlRecLive                                  waiters, the lock's holder
  *   sites_offset            BqlRecSite[sites_capacity]                  interning thread, once
  *   handover_offset         BqlRecHandover[handover_capacity]           the lock's holder
- *   rows_offset             BqlRecRow[rows_capacity]                    the thread that owns the
- * row threads_offset          threads_capacity blocks, threads_stride:    the thread that owns it
+ *   rows_offset             BqlRecRow[rows_capacity]                    the row's thread
+ *   threads_offset          threads_capacity blocks, threads_stride:    the block's thread
  *     + 0                     BqlRecThread
  *     + blame_offset          BqlRecBlame[blame_capacity]  (a hash table, free slots: used == 0)
  *     + events_offset         BqlRecEvent[events_capacity] (an overwriting ring)
@@ -30,12 +32,15 @@
  *   acquisitions[lock] + [trylock] + [cond] = sum of hold_hist
  *   contended = sum of wait_hist; an uncontended wait is 0 and is stored nowhere, so a reader
  *     adds acquisitions - contended to bucket 0 to get the histogram of all waits
- *   sum over a thread's BqlRecBlame with waiter_site == site of ticks  + handoff + unknown =
- * wait_total sum over a thread's rows of acquisitions = events_head + events_lost; of these, ring
- * slots hold the last min(events_head, events_capacity) A row is updated after the unlock, in one
- * seqcount section, so the laws hold for every consistent copy of a row; a hold still in progress
- * shows in BqlRecLive only. The laws that span rows and a thread's blame table or ring hold for a
- * copy taken while BqlRecThread.seq was even and unchanged.
+ *   sum of blocked_ticks <= hold_total
+ *   sum of ticks over the thread's BqlRecBlame with waiter_site == site
+ *     + handoff + unknown = wait_total
+ *   per thread: acquisitions of all rows = events_head + events_lost;
+ *     of these, ring slots hold the last min(events_head, events_capacity)
+ * A row is updated after the unlock, in one seqcount section, so the laws hold for every
+ * consistent copy of a row; a hold still in progress shows in BqlRecLive only. The laws that span
+ * rows and a thread's blame table or ring hold for a copy taken while BqlRecThread.seq was even
+ * and unchanged.
  */
 #ifndef PROFILER_RECORDER_BQLREC_LAYOUT_H
 #define PROFILER_RECORDER_BQLREC_LAYOUT_H
@@ -137,7 +142,7 @@ typedef struct BqlRecHeader {
     uint32_t blame_offset, blame_capacity, blame_stride;
     uint32_t events_offset, events_capacity, events_stride;
     uint32_t buckets;
-    uint32_t reserved0;
+    uint32_t inode;        /* low half of the file's own inode number, so that a copy is known */
     char process_name[64]; /* UTF-8, zero terminated; as are all names below */
     char vm_name[64];
     BqlRecClockPair clock_start;

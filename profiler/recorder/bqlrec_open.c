@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "bqlrec_private.h"
@@ -69,6 +70,13 @@ static void describe_layout(BqlRecHeader *header)
     header->buckets = BQLREC_BUCKETS;
 }
 
+static uint32_t inode_of(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 ? (uint32_t)st.st_ino : 0;
+}
+
 static void fill_header(BqlRec *rec, const BqlRecConfig *config)
 {
     BqlRecHeader *header = rec->header;
@@ -77,6 +85,7 @@ static void fill_header(BqlRec *rec, const BqlRecConfig *config)
     header->pid = (uint32_t)getpid();
     header->clock_kind = rec->tsc ? BQLREC_CLOCK_TSC : BQLREC_CLOCK_MONOTONIC;
     header->process_start_time = process_start_time();
+    header->inode = inode_of(rec->shared->fd);
     read_process_name(header->process_name, sizeof(header->process_name));
     if (config->vm_name != NULL) {
         strncpy(header->vm_name, config->vm_name, sizeof(header->vm_name) - 1);
@@ -234,7 +243,9 @@ void bqlrec_set_enabled(BqlRec *rec, bool enabled)
     }
     /* A wait that spans a change cannot account for holds that were not recorded: the epoch is odd
      * before any hold can go unrecorded, and even again only when every new wait would see the
-     * new state. Partners: bqlrec_wait_begin(), split_wait(). */
+     * new state. Partners: bqlrec_wait_begin(), split_wait(). Switching on, a holder that looked
+     * just before and unlocks just after appends nothing: the rest of its hold, a few instructions
+     * unless it is preempted there, counts as handoff. */
     pthread_mutex_lock(&rec->shared->mutex);
     if (bqlrec_recording(rec) != enabled) {
         atomic_fetch_add_explicit(&rec->epoch, 1, memory_order_acq_rel);

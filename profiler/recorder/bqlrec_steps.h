@@ -30,6 +30,9 @@
  * the waiter pays for an lfence, the holder makes the address of its load depend on the time
  * stamp, which costs nothing when nobody waits. The acquisition's time stamp may be taken early by
  * an out-of-order processor; it is clamped to the previous release, which is read under the lock.
+ * A release that lies further ahead than processors disagree is from before the clock jumped back
+ * (suspended host, migrated machine): it is no bound, or every wait would seem to last until the
+ * clock has caught up. The wait and the hold during the jump count as no time.
  *
  * All statistics are written after the unlock by their only writer, so they need no locked
  * instruction: relaxed stores inside a sequence counter section.
@@ -118,7 +121,7 @@ extern _Thread_local BqlRecTls bqlrec_tls __attribute__((tls_model("initial-exec
 BqlRecSelf *bqlrec_self_slow(BqlRec *rec);
 BqlRecRow *bqlrec_row_slow(BqlRec *rec, BqlRecSelf *self, uint32_t site);
 void bqlrec_release_slow(BqlRec *rec, BqlRecSelf *self);
-void bqlrec_account_marks(BqlRecSelf *self, BqlRecRow *row);
+void bqlrec_account_marks(BqlRecSelf *self, BqlRecRow *row, uint64_t hold);
 void bqlrec_account_wait(BqlRec *rec, BqlRecSelf *self, BqlRecRow *row);
 void bqlrec_lost(BqlRec *rec, BqlRecSelf *self);
 
@@ -182,13 +185,17 @@ static inline BqlRecSelf *bqlrec_self(BqlRec *rec)
     return bqlrec_self_slow(rec);
 }
 
+/* Ticks, below a millisecond: two processors' clocks differ by less, a clock jumps by more. */
+#define BQLREC_MAX_SKEW (UINT64_C(1) << 20)
+
 /* With the lock just taken: begin a hold at `now`. */
 static inline void bqlrec_begin_hold(BqlRec *rec, BqlRecSelf *self, uint64_t now, uint32_t site,
                                      unsigned kind)
 {
     uint64_t free_since = bqlrec_get(rec->live->since);
 
-    self->acquired = now < free_since ? free_since : now;
+    /* A difference below zero wraps to more than any skew. */
+    self->acquired = free_since - now < BQLREC_MAX_SKEW ? free_since : now;
     self->site = site;
     self->kind = (uint16_t)kind;
     rec->holder = self;
@@ -295,7 +302,7 @@ static inline void bqlrec_release_finish(BqlRec *rec, BqlRecSelf *self)
     }
     bqlrec_write_event(self, hold);
     if (__builtin_expect(self->marked, false)) {
-        bqlrec_account_marks(self, row);
+        bqlrec_account_marks(self, row, hold);
     }
     if (__builtin_expect(self->contended, false)) {
         bqlrec_account_wait(rec, self, row);

@@ -138,10 +138,14 @@ void bqlrec_gil_waited(BqlRec *rec, uint64_t ticks)
     self->blocked_count[BQLREC_BLOCKED_GIL]++;
 }
 
-void bqlrec_account_marks(BqlRecSelf *self, BqlRecRow *row)
+/* Sleeps are parts of the hold, also where its two ends were clamped and theirs were not. */
+void bqlrec_account_marks(BqlRecSelf *self, BqlRecRow *row, uint64_t hold)
 {
     for (unsigned reason = 1; reason < BQLREC_BLOCKED_REASONS; reason++) {
-        bqlrec_add(row->blocked_ticks[reason], self->blocked_ticks[reason]);
+        uint64_t ticks = self->blocked_ticks[reason];
+        ticks = ticks < hold ? ticks : hold;
+        hold -= ticks;
+        bqlrec_add(row->blocked_ticks[reason], ticks);
         bqlrec_add(row->blocked_count[reason], self->blocked_count[reason]);
         self->blocked_ticks[reason] = 0;
         self->blocked_count[reason] = 0;

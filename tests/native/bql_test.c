@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "bql.h"
+#include "bql_private.h"
 #include "death.h"
 #include "lockrank.h"
 #include "recording.h"
@@ -100,6 +100,27 @@ static void test_one_of_64_threads_is_inside(const char *policy)
     CHECK(check_laws(bqlrec_header(rig.rec)) == CROWD * CROWD_PAIRS);
     rig_close(&rig);
     printf("ok one of 64 threads is inside (%s)\n", policy);
+}
+
+/* After 2^32 acquisitions; no test can take the lock so often. */
+static void test_tickets_wrap_around(void)
+{
+    VmmThread *threads[QUEUE];
+    Rig rig;
+
+    rig_open(&rig, "ticket");
+    atomic_store(&rig.bql->state.ticket.next, UINT32_MAX - CROWD_PAIRS);
+    atomic_store(&rig.bql->state.ticket.serving, UINT32_MAX - CROWD_PAIRS);
+    for (int i = 0; i < QUEUE; i++) {
+        threads[i] = spawn(&rig, "crowd", count_in_crowd, &rig);
+    }
+    for (int i = 0; i < QUEUE; i++) {
+        vmm_thread_join(threads[i]);
+    }
+    CHECK(rig.counter == QUEUE * CROWD_PAIRS);
+    CHECK(atomic_load(&rig.bql->state.ticket.next) == (QUEUE - 1) * CROWD_PAIRS - 1);
+    rig_close(&rig);
+    printf("ok tickets wrap around\n");
 }
 
 static void queue_up(void *opaque)
@@ -364,6 +385,7 @@ int main(void)
     }
     test_waiters_are_served_in_order("ticket");
     test_waiters_are_served_in_order("mcs");
+    test_tickets_wrap_around();
     test_a_condition_wait_times_out();
     test_a_recorder_serves_one_lock();
     return 0;

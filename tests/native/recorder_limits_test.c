@@ -201,9 +201,26 @@ static void test_a_full_file_system_loses_and_counts(void)
     printf("ok a full file system loses and counts\n");
 }
 
+static void test_sequence_counters_wrap_around(void)
+{
+    char path[128];
+    BqlRec *rec = open_named("wrap", path);
+    const BqlRecHeader *h = bqlrec_header(rec);
+
+    acquire(rec, 0, 1);
+    bqlrec_set(rec_thread(h, 0)->seq, UINT32_MAX - 2 * ODD + 1);
+    bqlrec_set(rec_row(h, 0, 0)->seq, UINT32_MAX - 2 * ODD + 1);
+    acquire(rec, 0, 2 * ODD);
+    CHECK(bqlrec_get(rec_thread(h, 0)->seq) == 2 * ODD);
+    CHECK(check_laws(h) == 2 * ODD + 1);
+    bqlrec_close(rec, true);
+    printf("ok sequence counters wrap around\n");
+}
+
 int main(void)
 {
     make_work();
+    test_sequence_counters_wrap_around();
     test_sites_are_interned_until_the_table_is_full();
     test_without_rows_sites_are_counted_together();
     test_without_slots_threads_are_lost_and_dead_ones_reused();

@@ -152,6 +152,7 @@ static void test_a_forked_child_leaves_the_file_alone(void)
         }
         bqlrec_set_enabled(rec, true);
         CHECK(!bqlrec_is_enabled(rec));
+        bqlrec_clock_sync(rec);
         CHECK(bqlrec_thread_enter(rec, BQLREC_ROLE_MAIN, "child") == -1);
         CHECK(bql_site(bql, "g.c", 2, "g", NULL) == 0);
         bqlrec_thread_exit(rec);

@@ -10,7 +10,8 @@ import pytest
 
 from profiler import cli
 from profiler.check import LAWS, Report, Verdict, check_snapshot
-from profiler.model import Integrity, Snapshot
+from profiler.layout import FileState
+from profiler.model import Blocked, Integrity, Snapshot
 from profiler.reader import Recording
 from tests.support.recordings import RecordingBuilder, example
 
@@ -20,6 +21,11 @@ Damage = Callable[[RecordingBuilder], None]
 def snap(build: RecordingBuilder, folder: Path) -> Snapshot:
     with Recording.open(build.write(folder / "r.bql")) as recording:
         return recording.snapshot(events=True)
+
+
+def check_path(path: Path) -> Report:
+    with Recording.open(path) as recording:
+        return check_snapshot(recording.snapshot(events=True))
 
 
 def violated(report: Report) -> set[str]:
@@ -74,6 +80,11 @@ def a_wait_sum_beyond_its_histogram(build: RecordingBuilder) -> None:
     build.row(1, 3)["wait_total"] += 5 * 1_009 // 4
 
 
+def a_sleep_longer_than_all_holds(build: RecordingBuilder) -> None:
+    row = build.row(1, 3)
+    row["blocked_ticks"][0][Blocked.DRAIN] = row["hold_total"][0] + 1
+
+
 def holds_longer_than_the_time(build: RecordingBuilder) -> None:
     build.acquire(0, 1, hold=3_000_000)
     build.now -= 3_000_000
@@ -91,6 +102,7 @@ BROKEN: list[tuple[Damage, set[str]]] = [
     (an_event_that_waited_less, {"event-wait"}),
     (a_hold_sum_beyond_its_histogram, {"hold-sum", "event-hold"}),
     (a_wait_sum_beyond_its_histogram, {"wait-sum", "blame", "event-wait"}),
+    (a_sleep_longer_than_all_holds, {"blocked"}),
     (holds_longer_than_the_time, {"wall-time"}),
 ]
 
@@ -120,6 +132,7 @@ TEARABLE = [
     an_event_one_tick_longer,
     an_event_that_waited_less,
     a_wait_sum_beyond_its_histogram,
+    a_sleep_longer_than_all_holds,
 ]
 
 
@@ -160,6 +173,26 @@ def test_what_spans_a_moving_record_is_skipped_not_guessed(tmp_path: Path) -> No
     assert report.count(Verdict.SKIPPED, "blame") == 4
     assert report.count(Verdict.SKIPPED, "hold-histogram") == 0
     assert len(report.moving_threads) == 3
+
+
+def test_in_a_copy_of_an_open_recording_only_what_adds_up_is_judged(tmp_path: Path) -> None:
+    build = example()
+    one_tick_of_blame_less(build)
+    one_event_less(build)
+    path = build.write(tmp_path / "r.bql")
+    inode = path.stat().st_ino & 0xFFFF_FFFF
+    build.header["inode"] = inode
+    path.write_bytes(build.data)
+    assert violated(check_path(path)) == {"blame", "events", "event-hold", "event-wait"}
+    copy = tmp_path / "copy.bql"
+    copy.write_bytes(build.data)
+    report = check_path(copy)
+    assert (report.ok, report.copied) == (True, True)
+    assert report.count(Verdict.SKIPPED, "blame") == 1
+    assert report.count(Verdict.HOLDS, "blame") == 3
+    build.header["state"] = FileState.CLOSED
+    copy.write_bytes(build.data)
+    assert violated(check_path(copy)) == {"blame", "events", "event-hold", "event-wait"}
 
 
 def test_sites_without_a_row_share_that_of_site_zero(tmp_path: Path) -> None:

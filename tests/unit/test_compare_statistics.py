@@ -2,14 +2,17 @@
 """Medians, intervals and ratios of `bqlscope compare`."""
 
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler.compare import statistics
 from profiler.compare.metrics import METRICS, Metric
 from profiler.compare.result import metric_ratio
-from profiler.compare.statistics import Ratio, estimate, finite, ratio
+from profiler.compare.statistics import FloatArray, Ratio, estimate, finite, ratio
 
 VALUES = st.lists(st.floats(0.001, 1e9), min_size=1, max_size=9)
 
@@ -49,8 +52,7 @@ def test_a_ratio_lies_in_its_interval(a: list[float], b: list[float]) -> None:
 
 
 def test_five_trials_give_the_hand_computed_interval() -> None:
-    # The bootstrap median is the smallest of five with probability 0.058 and the second
-    # smallest with more: the 2.5 % point is the smallest, by symmetry the 97.5 % the largest.
+    # All five lie on one side of the true median in 1 run of 16: there is nothing to leave out.
     result = estimate([3.0, 1.0, 4.0, 1.5, 9.0])
     assert (result.median, result.low, result.high) == (3.0, 1.0, 9.0)
 
@@ -58,6 +60,47 @@ def test_five_trials_give_the_hand_computed_interval() -> None:
 def test_nine_trials_cut_the_extremes_off() -> None:
     result = estimate([float(value) for value in range(1, 10)])
     assert (result.median, result.low, result.high) == (5.0, 2.0, 8.0)
+
+
+SHAPES: dict[str, Callable[[np.random.Generator, int], FloatArray]] = {
+    "normal": lambda rng, n: rng.normal(100, 10, n),
+    "skewed": lambda rng, n: np.exp(rng.normal(0, 0.5, n)),
+    "heavy": lambda rng, n: 1 + rng.pareto(1.5, n),
+    "two modes": lambda rng, n: rng.normal(np.where(rng.random(n) < 0.7, 100, 200), 3),
+}
+RUNS = 400
+CHANCE = 3 * math.sqrt(0.05 * 0.95 / RUNS)  # three standard errors of a share of 5 %
+
+
+@pytest.mark.parametrize("count", [6, 7, 9, 15])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_interval_encloses_the_true_median_in_95_of_100_runs(shape: str, count: int) -> None:
+    rng = np.random.default_rng(count)
+    true = float(np.median(SHAPES[shape](np.random.default_rng(23), 200_001)))
+    found = [estimate(SHAPES[shape](rng, count).tolist()) for _ in range(RUNS)]
+    enclosed = sum((one.low or 0) <= true <= (one.high or 0) for one in found)
+    assert enclosed / RUNS >= 0.95 - CHANCE
+
+
+@pytest.mark.parametrize("count", [5, 7, 9])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_equal_placements_seldom_differ(
+    shape: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "RESAMPLES", 1000)
+    rng = np.random.default_rng(count)
+    draw = SHAPES[shape]
+    found = [ratio(draw(rng, count).tolist(), draw(rng, count).tolist()) for _ in range(RUNS)]
+    assert sum(one.better or one.worse for one in found) / RUNS <= 0.05 + CHANCE
+
+
+def test_a_real_difference_is_found() -> None:
+    rng = np.random.default_rng(7)
+    found = [
+        ratio(rng.normal(130, 10, 5).tolist(), rng.normal(100, 10, 5).tolist()) for _ in range(50)
+    ]
+    assert sum(one.better for one in found) >= 45
+    assert not any(one.worse for one in found)
 
 
 def test_without_trials_nothing_is_estimated() -> None:

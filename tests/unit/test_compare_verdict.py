@@ -41,6 +41,20 @@ def test_equal_placements_show_no_difference() -> None:
     assert set(verdict.candidates["iothread"].undecided) == {metric.key for metric in METRICS}
 
 
+@pytest.mark.parametrize("neighbour", [127.0, 143.0, 159.0, 255.0, 287.0])
+def test_a_quantile_one_histogram_bucket_away_is_no_finding(neighbour: float) -> None:
+    """The ends of neighbouring buckets, each the same in all five trials."""
+    ends = [111.0, 119.0, 127.0, 143.0, 159.0, 175.0, 239.0, 255.0, 287.0, 319.0]
+    at = ends.index(neighbour)
+    for other, found in ((ends[at - 1], False), (ends[at + 1], False), (2 * neighbour, True)):
+        trials = [
+            *make_trials(MAINLOOP, {"access_p99_us": neighbour}, [1.0] * 5),
+            *make_trials(IOTHREAD, {"access_p99_us": other}, [1.0] * 5),
+        ]
+        verdict = build_verdict(build_result(make_plan(), BIG_HOST, trials))
+        assert verdict.decided is found
+
+
 def test_a_slower_candidate_is_called_worse() -> None:
     worse = {
         k: v / 2 if k in ("iops", "accesses_per_s") else v * 2 for k, v in BASE_METRICS.items()

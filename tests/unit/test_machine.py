@@ -2,20 +2,26 @@
 """Whole machines in this process on the qtest accelerator: sanitizers see every thread."""
 
 import json
+import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from profiler.check import check_snapshot
+from profiler.model import Blocked
 from profiler.reader import Recording
+from vmm._native import lib
 from vmm.config import MachineConfig, parse_drives, parse_object
+from vmm.devices.virtio_blk import VIRTIO_MMIO_BASE
 from vmm.errors import VmmError
 from vmm.machine import Machine
 from vmm.qom import PropertyError
 from vmm.requests import RequestKind
 
+CONFIG_SPACE, BLK_SIZE = 0x100, 20
 GUEST = "rw=verify blocks=67 iodepth=16 bs=4096 marks=1"
 PLACEMENTS = {
     "vcpu": "ioeventfd=off",
@@ -115,3 +121,47 @@ def test_no_descriptor_is_left_behind(image: Path) -> None:
     before = len(list(Path("/proc/self/fd").iterdir()))
     Machine(config(image, "iothread=io0")).close()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize(("option", "size"), [("", 512), (",logical-block-size=4096", 4096)])
+def test_the_guest_sees_the_logical_block_size(image: Path, option: str, size: int) -> None:
+    with Machine(config(image, f"iothread=io0{option}")) as machine:
+        machine.bql.unlock()  # the access below takes the lock as a vCPU's exit does
+        address = VIRTIO_MMIO_BASE + CONFIG_SPACE + BLK_SIZE
+        seen = lib.iospace_read(machine.iospace, lib.IO_MMIO, address, 4)
+        machine.bql.lock()
+    assert seen == size
+
+
+def test_writing_the_serial_output_is_marked_as_blocked_on_a_file(
+    image: Path, tmp_path: Path
+) -> None:
+    recording = tmp_path / "vm.bql"
+    wanted = config(image, "iothread=io0", recording=recording, keep_recording=True)
+    with Machine(replace(wanted, serial=f"file:{tmp_path / 'serial.log'}")) as machine:
+        machine.run()
+    with Recording.open(str(recording)) as opened:
+        rows = opened.snapshot().rows
+    assert sum(row.blocked_count[Blocked.FILE_IO] for row in rows) > 0
+
+
+def test_the_main_loops_wait_for_the_gil_is_its_own_column(image: Path, tmp_path: Path) -> None:
+    recording = tmp_path / "vm.bql"
+    wanted = config(image, "iothread=io0", recording=recording, keep_recording=True)
+    stop = threading.Event()
+
+    def compute() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    hog = threading.Thread(target=compute)
+    hog.start()
+    try:
+        with Machine(wanted) as machine:
+            machine.run()
+    finally:
+        stop.set()
+        hog.join()
+    with Recording.open(str(recording)) as opened:
+        rows = opened.snapshot().rows
+    assert sum(row.blocked_ticks[Blocked.GIL] for row in rows if row.thread == 0) > 0

@@ -16,6 +16,7 @@ from profiler.summary import summarise
 
 ROOT = Path(__file__).parents[2]
 WAITS, TRYLOCKS, FIGHTERS = 23, 17, 3  # as in recording_writer.c
+COPIES = 5
 
 
 @pytest.fixture(scope="session")
@@ -119,6 +120,20 @@ def test_the_recording_of_a_killed_process_is_read_with_at_most_torn_rows(
     report = check_snapshot(snapshot)
     assert [c for c in report.checks if c.verdict is Verdict.VIOLATED] == []
     assert sum(row.total for row in snapshot.rows) >= 2 * FIGHTERS - 1
+
+
+def test_a_copy_of_a_recording_in_use_is_known_as_one_and_never_called_wrong(
+    busy: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.bql"
+    for _ in range(COPIES):
+        subprocess.run(["cp", "--sparse=always", tmp_path / "r.bql", copy], check=True)
+        with Recording.open(copy) as recording:
+            snapshot = recording.snapshot(events=True)
+        report = check_snapshot(snapshot)
+        assert {thread.integrity for thread in snapshot.threads} == {Integrity.COPIED}
+        assert report.ok
+        assert report.count(Verdict.HOLDS) > 0
 
 
 def test_a_process_that_ends_in_order_closes_its_recording(

@@ -35,7 +35,7 @@ def main_loop() -> Iterator[MainLoop]:
 
 
 def open_port(main_loop: MainLoop, target: str) -> SerialPort:
-    return SerialPort(target, main_loop.asyncio, main_loop.context, ffi.NULL)
+    return SerialPort(target, main_loop, ffi.NULL)
 
 
 def send(port: SerialPort, text: bytes) -> None:

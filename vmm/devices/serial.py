@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from vmm._native import ffi, lib
 from vmm.errors import VmmError, check_pointer
+from vmm.main_loop import MainLoop
 
 COM1_BASE = 0x3F8
 COM1_IRQ = 4
@@ -28,19 +29,18 @@ class SerialPort:
 
     Args:
         target: ``stdio``, ``stderr`` (output only), ``null`` or ``file:PATH``.
-        loop: the main loop's asyncio loop; context: its native AioContext.
+        main_loop: passes the output on, under the BQL.
         irq: native IrqLine.
     """
 
-    def __init__(
-        self, target: str, loop: asyncio.AbstractEventLoop, context: Any, irq: Any
-    ) -> None:
-        self._loop = loop
+    def __init__(self, target: str, main_loop: MainLoop, irq: Any) -> None:
+        self._loop = loop = main_loop.asyncio
+        self._bql = main_loop.bql
         self._output, self._owns_output = _open_target(target)
         self._line = bytearray()
         self.result_line: bytes | None = None
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        native = lib.serial16550_new(context, self._write_fd, irq)
+        native = lib.serial16550_new(main_loop.context, self._write_fd, irq)
         self.native = check_pointer(ffi, native, "creating the serial port")
         loop.add_reader(self._read_fd, self._drain)
         self._input: _StandardInput | None = None
@@ -54,9 +54,15 @@ class SerialPort:
 
     def _take(self, data: bytes) -> None:
         if self._output is not None:
-            with suppress(OSError):  # a closed terminal or a full disk must not stop the guest
+            # The main loop holds the BQL here: a slow terminal or disk shows up as what it is.
+            lib.bql_blocked_begin(self._bql, lib.BQLREC_BLOCKED_FILE_IO)
+            try:
                 self._output.write(data)
                 self._output.flush()
+            except OSError:
+                pass  # a closed terminal or a full disk must not stop the guest
+            finally:
+                lib.bql_blocked_end(self._bql)
         self._line += data
         while (end := self._line.find(b"\n")) >= 0:
             line = bytes(self._line[:end]).rstrip(b"\r")

@@ -61,6 +61,7 @@ class VirtioBlkDevice(QomObject):
     irq = Property(_irq_mode, "irqfd", "irqfd, or mainloop as QEMU does on virtio-mmio")
     write_cache = Property(parse_bool, True, "writeback cache after reset")
     discard = Property(parse_bool, True, "offer DISCARD and WRITE_ZEROES")
+    logical_block_size = Property(int, 0, "bytes of a block shown to the guest (0: the image's)")
     serial = Property(str, "", "serial number, up to 20 bytes")
     drive = Property(str, "", "id of the drive")
 
@@ -82,6 +83,7 @@ class VirtioBlkDevice(QomObject):
         self.write_cache = options.write_cache
         self.discard = options.discard
         self.serial = options.serial
+        self.logical_block_size = options.logical_block_size or 0
         self.iothread_vq_mapping = "+".join(options.iothread_vq_mapping)
         if options.bootindex is not None:
             self.bootindex = options.bootindex
@@ -137,7 +139,7 @@ class VirtioBlkDevice(QomObject):
         config.ctx = contexts
         config.backend = backend
         config.ioeventfd, config.write_cache = self.ioeventfd, self.write_cache
-        config.discard = self.discard
+        config.discard, config.logical_block = self.discard, self.logical_block_size
         ffi.memmove(config.serial, self.serial.encode(), len(self.serial.encode()))
         self._native = check_pointer(ffi, lib.virtio_blk_new(config), f"creating {self.id}")
         transport = lib.virtio_mmio_new(lib.virtio_blk_device(self._native))

@@ -24,6 +24,7 @@ typedef struct VirtioBlkConfig {
     bool ioeventfd;
     bool write_cache;                     /* the writeback mode after reset */
     bool discard;                         /* offer DISCARD if the backend can */
+    uint32_t logical_block;               /* bytes shown to the driver, 0: the backend's */
     char serial[VIRTIO_BLK_SERIAL_BYTES]; /* zero-padded, not necessarily terminated */
 } VirtioBlkConfig;
 

@@ -47,19 +47,23 @@ static uint32_t seg_max(const VirtioBlk *blk)
     return max_iov && max_iov < room ? max_iov : room;
 }
 
+static uint32_t logical_block(const VirtioBlk *blk)
+{
+    return blk->config.logical_block ? blk->config.logical_block
+                                     : block_limits(blk->config.backend)->logical_block;
+}
+
 static void fill_config(const VirtioBlk *blk, struct virtio_blk_config *out)
 {
-    const BlockLimits *limits = block_limits(blk->config.backend);
-
     *out = (struct virtio_blk_config){
         .capacity = htole64(blk->capacity),
         .seg_max = htole32(seg_max(blk)),
-        .blk_size = htole32(limits->logical_block),
+        .blk_size = htole32(logical_block(blk)),
         .wce = atomic_load_explicit(&blk->writeback, memory_order_relaxed),
         .num_queues = htole16((uint16_t)blk->dev.config.num_queues),
         .max_discard_sectors = htole32(MAX_RANGE_SECTORS),
         .max_discard_seg = htole32(1),
-        .discard_sector_alignment = htole32(limits->logical_block / SECTOR_BYTES),
+        .discard_sector_alignment = htole32(logical_block(blk) / SECTOR_BYTES),
         .max_write_zeroes_sectors = htole32(MAX_RANGE_SECTORS),
         .max_write_zeroes_seg = htole32(1),
         .write_zeroes_may_unmap = 1,

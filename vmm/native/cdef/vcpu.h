@@ -76,4 +76,6 @@ GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint
 void guest_host_free(GuestHost *host);
 void guest_host_run(Vcpu *vcpu, void *opaque);
 
-int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max);
+int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,
+                   uint64_t *left);
+void main_loop_took_gil(Bql *bql, uint64_t left);

@@ -43,6 +43,7 @@ typedef struct VirtioBlkConfig {
     bool ioeventfd;
     bool write_cache;
     bool discard;
+    uint32_t logical_block;
     char serial[...];
 } VirtioBlkConfig;
 typedef struct VirtioBlk VirtioBlk;
