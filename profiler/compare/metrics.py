@@ -56,14 +56,9 @@ METRICS: tuple[Metric, ...] = (
         "µs",
         False,
         1.0,
-<<<<<<< HEAD
         "a p99 of register reads that is {r} times shorter",
         "a p99 of register reads that is {r} times longer",
-=======
-        "the p99 of device register reads is {r} times shorter",
-        "the p99 of device register reads is {r} times longer",
         resolution=ONE_BUCKET,
->>>>>>> main
     ),
     Metric("access_max_us", "register read max", "ms", False, 1e-3),
     Metric(
