@@ -44,7 +44,7 @@ class SerialPort:
         self.native = check_pointer(ffi, native, "creating the serial port")
         loop.add_reader(self._read_fd, self._drain)
         self._input: _StandardInput | None = None
-        if target == "stdio" and sys.stdin is not None and sys.stdin.isatty():
+        if target == "stdio" and _has_keyboard():
             self._input = _StandardInput(loop, self.native)
 
     def _drain(self) -> None:
@@ -128,6 +128,20 @@ class _StandardInput:
         self._loop.remove_reader(self._fd)
         with suppress(termios.error):  # it hung up
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+
+
+def _has_keyboard() -> bool:
+    """Whether standard input is a terminal that is ours.
+
+    A background job that touched the terminal's modes would be stopped (SIGTTOU) with the BQL held;
+    it runs without a keyboard instead.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # not our controlling terminal: nobody can stop us
+        return True
 
 
 def _open_target(target: str) -> tuple[BinaryIO | None, bool]:
