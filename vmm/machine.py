@@ -151,6 +151,7 @@ class Machine:
         self._vcpu_set = check_pointer(ffi, native, "vCPUs")
         self._on_close(lib.vcpu_set_free, self._vcpu_set)
         lib.vcpu_set_use_python(self._vcpu_set)
+        lib.vcpu_set_use_main_loop(self._vcpu_set, self.main_loop.context)
         self._on_close(self._end_cpus)
         for index in range(self.config.cpus):
             cpu = X86Cpu(index, self.accelerator, self._vcpu_set)

@@ -59,7 +59,7 @@ class NativeSelector(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll without the BQL, run native handlers with it; ``timeout`` in seconds."""
         limit = -1 if timeout is None else max(0, int(timeout * 1e9))
-        count = lib.main_loop_wait(
+        count = lib.main_loop_select(
             self._context, self._bql, limit, self._fds, self._events, _MAX_READY, self._left
         )
         lib.main_loop_took_gil(self._bql, self._left[0])

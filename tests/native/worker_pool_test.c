@@ -191,6 +191,25 @@ static void test_bad_limits_are_refused(void)
     printf("ok test_bad_limits_are_refused\n");
 }
 
+static void test_a_context_may_be_freed_when_its_last_job_is_done(void)
+{
+    WorkerPool *pool = worker_pool_new(1, FOR_EVER, NULL);
+
+    for (int i = 0; i < 200; i++) {
+        AioContext *ctx = context();
+        int total = 0;
+        Job job = {.job = {.run = job_run, .done = job_done}, .total = &total};
+
+        worker_pool_submit(pool, ctx, &job.job);
+        while (total == 0) {
+            aio_poll(ctx, false); /* does not sleep: the worker may still be about to wake us */
+        }
+        aio_context_free(ctx);
+    }
+    worker_pool_free(pool);
+    puts("a context may be freed when its last job is done");
+}
+
 int main(void)
 {
     test_every_job_is_done_exactly_once(1, FOR_EVER);
@@ -200,5 +219,6 @@ int main(void)
     test_free_waits_for_queued_jobs();
     test_job_is_done_even_if_no_thread_can_be_had();
     test_bad_limits_are_refused();
+    test_a_context_may_be_freed_when_its_last_job_is_done();
     return 0;
 }

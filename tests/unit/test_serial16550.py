@@ -56,7 +56,7 @@ class Uart:
 
     def turn(self) -> None:
         """One look of the main loop."""
-        lib.main_loop_wait(self.loop.context, self.bql.handle, 0, ffi.NULL, ffi.NULL, 0, ffi.NULL)
+        lib.main_loop_select(self.loop.context, self.bql.handle, 0, ffi.NULL, ffi.NULL, 0, ffi.NULL)
 
     def output(self) -> bytes:
         """What is in the pipe."""

@@ -103,6 +103,7 @@ void aio_context_free(AioContext *ctx)
     if (!ctx) {
         return;
     }
+    aio_posters_wait(ctx);
     aio_bh_free_all(ctx);
     aio_handlers_free(ctx);
     ctx->fdmon->teardown(ctx);

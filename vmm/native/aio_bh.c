@@ -10,6 +10,7 @@
  * A bottom half is on the stack or the queue at most once, guarded by its PENDING bit, so it may be
  * scheduled and deleted from anywhere and is freed by the owner alone, when it comes off the queue.
  */
+#include <sched.h>
 #include <stdlib.h>
 
 #include "aio_internal.h"
@@ -171,15 +172,29 @@ void aio_bh_free_all(AioContext *ctx)
     }
 }
 
-/* Ordering as in bh_push(). */
+/*
+ * Ordering as in bh_push(). Whoever sees the post may conclude that the context has no work left
+ * and free it while we are still here, so we are counted from before the push; the push publishes
+ * the count. Release: pairs with the acquire in aio_posters_wait().
+ */
 void aio_post(AioContext *ctx, AioPost *post)
 {
+    atomic_fetch_add_explicit(&ctx->posters, 1, memory_order_relaxed);
     AioPost *head = atomic_load_explicit(&ctx->posts_pushed, memory_order_relaxed);
     do {
         post->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&ctx->posts_pushed, &head, post,
                                                     memory_order_seq_cst, memory_order_relaxed));
     aio_notify(ctx);
+    atomic_fetch_sub_explicit(&ctx->posters, 1, memory_order_release);
+}
+
+/* Until the last poster has left aio_post(): a few instructions, or a descheduled thread. */
+void aio_posters_wait(AioContext *ctx)
+{
+    while (atomic_load_explicit(&ctx->posters, memory_order_acquire) > 0) {
+        sched_yield();
+    }
 }
 
 bool aio_posts_run(AioContext *ctx)

@@ -90,6 +90,7 @@ struct AioContext {
     /* Written by other threads: on a line of its own. */
     _Alignas(64) _Atomic(AioBh *) bh_pushed;
     _Atomic(AioPost *) posts_pushed;
+    atomic_uint posters; /* threads inside aio_post() */
     atomic_bool notified;
     atomic_bool notify_me;
     int notify_fd;
@@ -167,6 +168,7 @@ void aio_handlers_free(AioContext *ctx);
 void aio_bh_setup(AioContext *ctx);
 bool aio_bh_run(AioContext *ctx);
 bool aio_posts_run(AioContext *ctx);
+void aio_posters_wait(AioContext *ctx);
 void aio_bh_free_all(AioContext *ctx);
 
 /* aio_timer.c */

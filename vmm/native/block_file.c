@@ -37,7 +37,7 @@ static void file_close(BlockBackend *backend)
 
     if (file->fd >= 0)
         close(file->fd);
-    pthread_mutex_destroy(&file->rmw_lock);
+    ranked_mutex_destroy(&file->rmw_lock);
     free(file);
 }
 
@@ -171,7 +171,7 @@ BlockBackend *block_open_file(const BlockOpenOptions *opts, WorkerPool *pool, ch
     file->direct = opts->direct;
     file->no_flush = opts->no_flush;
     file->pool = pool;
-    pthread_mutex_init(&file->rmw_lock, NULL);
+    ranked_mutex_init(&file->rmw_lock, LOCK_RANK_BACKEND, "read-modify-write");
     file->base.limits.max_iov = IOV_MAX;
     file->base.limits.read_only = opts->read_only;
     file->base.limits.can_discard = !opts->read_only && !opts->no_discard;

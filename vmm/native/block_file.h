@@ -18,9 +18,8 @@
 #ifndef VMM_NATIVE_BLOCK_FILE_H
 #define VMM_NATIVE_BLOCK_FILE_H
 
-#include <pthread.h>
-
 #include "block_internal.h"
+#include "lockrank.h"
 
 typedef struct BlockFile {
     BlockBackend base;
@@ -30,8 +29,8 @@ typedef struct BlockFile {
     uint32_t block;     /* O_DIRECT: offsets and lengths are multiples of this, else 1 */
     uint32_t mem_align; /* O_DIRECT: and addresses of this, else 1 */
     WorkerPool *pool;
-    /* Read-modify-write cycles of partial blocks exclude each other. Leaf lock, workers only. */
-    pthread_mutex_t rmw_lock;
+    /* Read-modify-write cycles of partial blocks exclude each other. Workers only. */
+    RankedMutex rmw_lock;
     /* Learned at run time; relaxed: at worst an operation is refused by the kernel once more. */
     _Atomic bool no_punch, no_zero_range;
     /* Set once by the first failed flush: see block_file_flushed(). Relaxed: one word. */

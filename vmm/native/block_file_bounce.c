@@ -73,14 +73,14 @@ static int bounce_chunk(BlockFile *file, const BlockTransfer *t, char *buf, uint
         return ret;
     }
     if (partial)
-        pthread_mutex_lock(&file->rmw_lock);
+        ranked_mutex_lock(&file->rmw_lock);
     ret = partial ? read_blocks(file, buf, start, bytes) : 0;
     if (ret == 0) {
         block_iov_to_buf(t->iov, t->niov, t->progress, buf + (pos - start), len);
         ret = write_blocks(file, buf, start, bytes, t->rw_flags);
     }
     if (partial)
-        pthread_mutex_unlock(&file->rmw_lock);
+        ranked_mutex_unlock(&file->rmw_lock);
     return ret;
 }
 

@@ -265,6 +265,7 @@ void iospace_write(IoSpace *space, int kind, uint64_t addr, uint64_t value, unsi
 {
     const IoRegion *region;
 
+    value &= iospace_all_ones(size);
     if (eventfd_signal(space, kind, addr, value, size))
         return;
     region = region_for(space, kind, addr, size);
@@ -272,7 +273,7 @@ void iospace_write(IoSpace *space, int kind, uint64_t addr, uint64_t value, unsi
         return;
     if (!region->lock_free)
         bql_lock_site(space->bql, region->site);
-    region->ops.write(region->opaque, addr - region->base, value & iospace_all_ones(size), size);
+    region->ops.write(region->opaque, addr - region->base, value, size);
     if (!region->lock_free)
         bql_unlock(space->bql);
 }

@@ -11,8 +11,8 @@ static int64_t remaining_ns(int64_t deadline)
     return left > 0 ? left : 0;
 }
 
-static int wait_and_dispatch(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events,
-                             int max)
+static int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events,
+                          int max)
 {
     bool limited = timeout_ns >= 0;
     int64_t deadline = limited ? aio_now_ns() + timeout_ns : 0;
@@ -33,10 +33,10 @@ static int wait_and_dispatch(AioContext *ctx, Bql *bql, int64_t timeout_ns, int 
     }
 }
 
-int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,
-                   uint64_t *left)
+int main_loop_select(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,
+                     uint64_t *left)
 {
-    int ready = wait_and_dispatch(ctx, bql, timeout_ns, fds, events, max);
+    int ready = main_loop_wait(ctx, bql, timeout_ns, fds, events, max);
     BqlRec *rec = bql_recorder(bql);
 
     if (left)

@@ -16,10 +16,10 @@
  * Without the GIL, to which it returns: *left is when (ticks of the recording's clock, 0 without
  * one), for main_loop_took_gil(). left may be NULL.
  */
-int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,
-                   uint64_t *left);
+int main_loop_select(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,
+                     uint64_t *left);
 /*
- * First thing in Python after main_loop_wait(): the time since *left went into getting the GIL
+ * First thing in Python after main_loop_select(): the time since *left went into getting the GIL
  * back, with the BQL held. Less than what Python itself takes to come here is not a wait.
  */
 void main_loop_took_gil(Bql *bql, uint64_t left);

@@ -11,6 +11,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lockrank.h"
+
 #define NAME_SIZE 16 /* TASK_COMM_LEN */
 
 struct VmmThread {
@@ -22,7 +24,7 @@ struct VmmThread {
     BqlRec *rec;
 
     /* The start handshake and the end: kicks must not reach a thread that is gone. */
-    pthread_mutex_t mutex;
+    RankedMutex mutex;
     pthread_cond_t started_cond;
     int tid; /* 0 until started */
     bool ended;
@@ -36,16 +38,16 @@ static void *run(void *opaque)
     if (thread->rec != NULL) {
         bqlrec_thread_enter(thread->rec, thread->role, thread->name);
     }
-    pthread_mutex_lock(&thread->mutex);
+    ranked_mutex_lock(&thread->mutex);
     thread->tid = (int)syscall(SYS_gettid);
     pthread_cond_signal(&thread->started_cond);
-    pthread_mutex_unlock(&thread->mutex);
+    ranked_mutex_unlock(&thread->mutex);
 
     thread->fn(thread->opaque);
 
-    pthread_mutex_lock(&thread->mutex);
+    ranked_mutex_lock(&thread->mutex);
     thread->ended = true;
-    pthread_mutex_unlock(&thread->mutex);
+    ranked_mutex_unlock(&thread->mutex);
     return NULL;
 }
 
@@ -102,21 +104,21 @@ VmmThread *vmm_thread_spawn(const VmmThreadSpec *spec, VmmThreadFn *fn, void *op
     thread->role = spec->role;
     thread->rec = spec->rec;
     strncpy(thread->name, spec->name, NAME_SIZE - 1);
-    pthread_mutex_init(&thread->mutex, NULL);
+    ranked_mutex_init(&thread->mutex, LOCK_RANK_LEAF, "thread");
     pthread_cond_init(&thread->started_cond, NULL);
     error = start(thread, spec->cpu);
     if (error != 0) {
         pthread_cond_destroy(&thread->started_cond);
-        pthread_mutex_destroy(&thread->mutex);
+        ranked_mutex_destroy(&thread->mutex);
         free(thread);
         errno = error;
         return NULL;
     }
-    pthread_mutex_lock(&thread->mutex);
+    ranked_mutex_lock(&thread->mutex);
     while (thread->tid == 0) {
-        pthread_cond_wait(&thread->started_cond, &thread->mutex);
+        ranked_cond_wait(&thread->started_cond, &thread->mutex);
     }
-    pthread_mutex_unlock(&thread->mutex);
+    ranked_mutex_unlock(&thread->mutex);
     return thread;
 }
 
@@ -127,7 +129,7 @@ void vmm_thread_join(VmmThread *thread)
     }
     pthread_join(thread->handle, NULL);
     pthread_cond_destroy(&thread->started_cond);
-    pthread_mutex_destroy(&thread->mutex);
+    ranked_mutex_destroy(&thread->mutex);
     free(thread);
 }
 
@@ -145,10 +147,10 @@ int vmm_thread_kill(VmmThread *thread, int sig)
 {
     int error = 0;
 
-    pthread_mutex_lock(&thread->mutex);
+    ranked_mutex_lock(&thread->mutex);
     if (!thread->ended) {
         error = pthread_kill(thread->handle, sig);
     }
-    pthread_mutex_unlock(&thread->mutex);
+    ranked_mutex_unlock(&thread->mutex);
     return -error;
 }

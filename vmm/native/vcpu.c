@@ -30,6 +30,33 @@ void vcpu_set_free(VcpuSet *set)
     free(set);
 }
 
+void vcpu_set_use_main_loop(VcpuSet *set, AioContext *main_ctx)
+{
+    set->main_ctx = main_ctx;
+    set->main_thread = pthread_self();
+}
+
+/* Wait for a vCPU, the BQL released. Wakes up for other reasons too. */
+static void vcpu_set_wait(VcpuSet *set, BqlCond *cond)
+{
+    if (!set->main_ctx || !pthread_equal(set->main_thread, pthread_self())) {
+        bql_cond_wait(set->bql, cond);
+        return;
+    }
+    bql_unlock(set->bql);
+    aio_wait(set->main_ctx, -1);
+    bql_lock(set->bql);
+    aio_dispatch(set->main_ctx);
+}
+
+/* The counterpart, under the BQL. */
+static void vcpu_set_wake(VcpuSet *set, BqlCond *cond)
+{
+    bql_cond_broadcast(cond);
+    if (set->main_ctx)
+        aio_notify(set->main_ctx);
+}
+
 Vcpu *vcpu_new(VcpuSet *set, const VcpuOps *ops, unsigned index, int host_cpu)
 {
     Vcpu *vcpu = calloc(1, sizeof(*vcpu));
@@ -65,7 +92,7 @@ static void vcpu_run_queued_work(Vcpu *vcpu)
             vcpu->work_last = &vcpu->work_first;
         work->fn(vcpu, work->opaque);
         work->done = true; /* the caller's stack frame: gone once it sees this */
-        bql_cond_broadcast(vcpu->set->work_cond);
+        vcpu_set_wake(vcpu->set, vcpu->set->work_cond);
     }
 }
 
@@ -90,7 +117,7 @@ int vcpu_run_on(Vcpu *vcpu, VcpuWorkFn *fn, void *opaque)
     vcpu->work_last = &work.next;
     vcpu_kick(vcpu);
     while (!work.done)
-        bql_cond_wait(bql, vcpu->set->work_cond);
+        vcpu_set_wait(vcpu->set, vcpu->set->work_cond);
     return 0;
 }
 
@@ -118,7 +145,7 @@ bool vcpu_process_events(Vcpu *vcpu)
             vcpu->stopped = true;
             if (vcpu->state == VCPU_RUNNING)
                 vcpu->state = VCPU_PAUSED;
-            bql_cond_broadcast(vcpu->set->pause_cond);
+            vcpu_set_wake(vcpu->set, vcpu->set->pause_cond);
         }
         if (!vcpu_is_idle(vcpu))
             break;
@@ -134,7 +161,7 @@ static void vcpu_thread_end(Vcpu *vcpu)
     vcpu->state = VCPU_FINISHED;
     vcpu->stopped = true;
     vcpu_run_queued_work(vcpu); /* nobody may wait for ever on a vCPU that ended */
-    bql_cond_broadcast(vcpu->set->pause_cond);
+    vcpu_set_wake(vcpu->set, vcpu->set->pause_cond);
 }
 
 static void vcpu_thread_fn(void *opaque)
@@ -217,7 +244,7 @@ void vcpu_pause_all(Vcpu **vcpus, unsigned count)
             vcpu_command(vcpus[i], VCPU_CMD_PAUSE);
     for (unsigned i = 0; i < count; i++)
         while (vcpus[i]->created && !vcpus[i]->stopped && !vcpu_is_self(vcpus[i]))
-            bql_cond_wait(vcpus[i]->set->bql, vcpus[i]->set->pause_cond);
+            vcpu_set_wait(vcpus[i]->set, vcpus[i]->set->pause_cond);
 }
 
 void vcpu_resume_all(Vcpu **vcpus, unsigned count)
@@ -234,6 +261,8 @@ void vcpu_join(Vcpu *vcpu)
     bql_assert_held(bql);
     if (!thread)
         return;
+    while (vcpu->state != VCPU_FINISHED)
+        vcpu_set_wait(vcpu->set, vcpu->set->pause_cond);
     vcpu->thread = NULL; /* before the lock is dropped: nobody may kick a thread that is freed */
     bql_unlock(bql);
     vmm_thread_join(thread);

@@ -16,10 +16,12 @@
 #ifndef VMM_NATIVE_VCPU_H
 #define VMM_NATIVE_VCPU_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "aio.h"
 #include "bql.h"
 #include "iospace.h"
 #include "memory.h"
@@ -54,6 +56,8 @@ typedef struct VcpuSet {
     BqlCond *created_cond; /* a vCPU finished its start-up */
     BqlCond *pause_cond;   /* a vCPU stopped or finished */
     BqlCond *work_cond;    /* a run_on_cpu work item is done */
+    AioContext *main_ctx;  /* see vcpu_set_use_main_loop(); may be NULL */
+    pthread_t main_thread;
     /* Called first and last in each vCPU thread, without the BQL; may be NULL. */
     void (*thread_enter)(void *opaque);
     void (*thread_leave)(void *opaque);
@@ -101,6 +105,12 @@ struct Vcpu {
 
 VcpuSet *vcpu_set_new(Bql *bql, IoSpace *iospace, GuestMemory *memory, VmRequests *requests);
 void vcpu_set_free(VcpuSet *set);
+/*
+ * In the thread that owns main_ctx, before the first vCPU. From now on that thread, when it waits
+ * for a vCPU, goes on serving main_ctx: the vCPU may itself be waiting in a device for requests
+ * that only the main loop can complete (a reset that drains), and would never come to its stop.
+ */
+void vcpu_set_use_main_loop(VcpuSet *set, AioContext *main_ctx);
 
 Vcpu *vcpu_new(VcpuSet *set, const VcpuOps *ops, unsigned index, int host_cpu);
 /* The accelerator's create_vcpu_thread: starts "CPU n/KVM" (or "CPU n/QTEST") and waits, under the

@@ -6,6 +6,8 @@
 #include <setjmp.h>
 #include <stdlib.h>
 
+#include "lockrank.h"
+
 typedef struct QtestAccess {
     int kind;
     bool write, done;
@@ -17,11 +19,12 @@ typedef struct QtestVcpu {
     QtestGuestFn *fn;
     void *opaque;
     bool in_guest, guest_ended;
-    jmp_buf guest_exit;   /* the way out of a native guest whose vCPU is being finished */
-    pthread_mutex_t lock; /* leaf; the BQL is never taken under it */
+    jmp_buf guest_exit; /* the way out of a native guest whose vCPU is being finished */
+    RankedMutex lock;   /* the BQL is never taken under it */
     pthread_cond_t cond;
     QtestAccess *pending; /* the one access asked for and not yet done */
     bool ended;           /* nobody will serve accesses any more */
+    unsigned callers;     /* inside qtest_access() */
 } QtestVcpu;
 
 int vcpu_qtest_setup(Vcpu *vcpu, QtestGuestFn *fn, void *opaque)
@@ -32,7 +35,7 @@ int vcpu_qtest_setup(Vcpu *vcpu, QtestGuestFn *fn, void *opaque)
         return -ENOMEM;
     qtest->fn = fn;
     qtest->opaque = opaque;
-    pthread_mutex_init(&qtest->lock, NULL);
+    ranked_mutex_init(&qtest->lock, LOCK_RANK_VCPU, "qtest accesses");
     pthread_cond_init(&qtest->cond, NULL);
     vcpu->qtest = qtest;
     return 0;
@@ -44,8 +47,15 @@ void vcpu_qtest_teardown(Vcpu *vcpu)
 
     if (!qtest)
         return;
+    /* Those whom qtest_destroy() let go may still be on their way out. */
+    ranked_mutex_lock(&qtest->lock);
+    qtest->ended = true;
+    pthread_cond_broadcast(&qtest->cond);
+    while (qtest->callers > 0)
+        ranked_cond_wait(&qtest->cond, &qtest->lock);
+    ranked_mutex_unlock(&qtest->lock);
     pthread_cond_destroy(&qtest->cond);
-    pthread_mutex_destroy(&qtest->lock);
+    ranked_mutex_destroy(&qtest->lock);
     free(qtest);
     vcpu->qtest = NULL;
 }
@@ -107,19 +117,19 @@ static void run_script(Vcpu *vcpu, QtestVcpu *qtest)
 {
     QtestAccess *access;
 
-    pthread_mutex_lock(&qtest->lock);
+    ranked_mutex_lock(&qtest->lock);
     while (!qtest->pending && !atomic_load(&vcpu->exit_request))
-        pthread_cond_wait(&qtest->cond, &qtest->lock);
+        ranked_cond_wait(&qtest->cond, &qtest->lock);
     access = qtest->pending;
-    pthread_mutex_unlock(&qtest->lock);
+    ranked_mutex_unlock(&qtest->lock);
     if (!access)
         return;
     run_access(vcpu, access);
-    pthread_mutex_lock(&qtest->lock);
+    ranked_mutex_lock(&qtest->lock);
     qtest->pending = NULL;
     access->done = true;
     pthread_cond_broadcast(&qtest->cond);
-    pthread_mutex_unlock(&qtest->lock);
+    ranked_mutex_unlock(&qtest->lock);
 }
 
 uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t value,
@@ -129,16 +139,19 @@ uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t 
     QtestAccess access = {
         .kind = kind, .write = write, .addr = addr, .value = write ? value : 0, .size = size};
 
-    pthread_mutex_lock(&qtest->lock);
+    ranked_mutex_lock(&qtest->lock);
+    qtest->callers++;
     while (qtest->pending && !qtest->ended)
-        pthread_cond_wait(&qtest->cond, &qtest->lock);
+        ranked_cond_wait(&qtest->cond, &qtest->lock);
     if (!qtest->ended) {
         qtest->pending = &access;
         pthread_cond_broadcast(&qtest->cond);
     }
     while (!access.done && !qtest->ended)
-        pthread_cond_wait(&qtest->cond, &qtest->lock);
-    pthread_mutex_unlock(&qtest->lock);
+        ranked_cond_wait(&qtest->cond, &qtest->lock);
+    if (--qtest->callers == 0 && qtest->ended)
+        pthread_cond_broadcast(&qtest->cond);
+    ranked_mutex_unlock(&qtest->lock);
     if (write)
         return 0;
     return access.done ? access.value : iospace_all_ones(size);
@@ -180,20 +193,20 @@ static void qtest_destroy(Vcpu *vcpu)
 
     if (!qtest)
         return;
-    pthread_mutex_lock(&qtest->lock);
+    ranked_mutex_lock(&qtest->lock);
     qtest->ended = true;
     qtest->pending = NULL;
     pthread_cond_broadcast(&qtest->cond);
-    pthread_mutex_unlock(&qtest->lock);
+    ranked_mutex_unlock(&qtest->lock);
 }
 
 static void qtest_kick(Vcpu *vcpu)
 {
     QtestVcpu *qtest = vcpu->qtest;
 
-    pthread_mutex_lock(&qtest->lock);
+    ranked_mutex_lock(&qtest->lock);
     pthread_cond_broadcast(&qtest->cond);
-    pthread_mutex_unlock(&qtest->lock);
+    ranked_mutex_unlock(&qtest->lock);
 }
 
 const VcpuOps vcpu_qtest_ops = {

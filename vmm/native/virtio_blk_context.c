@@ -16,14 +16,18 @@
 
 void virtio_blk_queue_wake_drain(VirtioBlkQueue *queue)
 {
-    if (!queue->drain_waiting || queue->inflight > 0) {
+    unsigned waiters = queue->drain_waiters;
+
+    if (waiters == 0 || queue->inflight > 0) {
         return;
     }
     if (virtio_blk_queue_in_main_loop(queue)) {
         bql_cond_broadcast(queue->drained_cond);
-    } else {
-        queue->drain_waiting = false;
-        /* The waiter owns the queue from here on. */
+        return;
+    }
+    queue->drain_waiters = 0;
+    /* The waiters own the queue from the first post on. */
+    while (waiters-- > 0) {
         sem_post(&queue->drained_sem);
     }
 }
@@ -42,7 +46,9 @@ static bool poll_has_work(void *opaque)
 {
     const VirtioBlkQueue *queue = opaque;
 
-    return queue->active && virtqueue_has_work(queue->vq);
+    /* A dead device takes nothing until its reset: work would be found for ever. */
+    return queue->active && !virtio_device_is_broken(&queue->blk->dev) &&
+           virtqueue_has_work(queue->vq);
 }
 
 static void poll_ready(void *opaque)
@@ -107,7 +113,7 @@ static void quiesce_in_iothread(void *opaque)
 
     virtio_blk_queue_detach(queue);
     queue->active = false;
-    queue->drain_waiting = true;
+    queue->drain_waiters++;
     /* Deferred, so that an interrupt decision of the current batch does not run after the waiter
      * took the queue over. */
     aio_defer_call(queue->ctx, virtio_blk_queue_batch_completed, queue);
@@ -162,10 +168,10 @@ void virtio_blk_queue_wait(VirtioBlkQueue *queue)
             aio_poll(queue->ctx, true);
             bql_blocked_end(bql);
         } else {
-            queue->drain_waiting = true;
+            queue->drain_waiters = 1; /* or more: all are told */
             bql_cond_wait(bql, queue->drained_cond);
         }
     }
-    queue->drain_waiting = false;
+    queue->drain_waiters = 0;
     queue->unsignalled = false; /* a batch that encloses us may still be open */
 }

@@ -42,12 +42,12 @@ struct VirtioBlkQueue {
     AioContext *ctx;
     unsigned index;
     int host_notifier;
-    bool started; /* the driver has set it up and DRIVER_OK */
-    bool active;  /* takes requests */
-    bool polling; /* ctx polls it: notifications stay off */
-    bool drain_waiting;
-    bool unsignalled;  /* completions since the last interrupt decision */
-    unsigned inflight; /* popped, not completed */
+    bool started;           /* the driver has set it up and DRIVER_OK */
+    bool active;            /* takes requests */
+    bool polling;           /* ctx polls it: notifications stay off */
+    bool unsignalled;       /* completions since the last interrupt decision */
+    unsigned inflight;      /* popped, not completed */
+    unsigned drain_waiters; /* in virtio_blk_queue_wait(), to be told when inflight is 0 */
     VirtioBlkRequest *requests, *free;
     struct iovec *iov;
     VirtioBlkRequest *pending, **pending_tail; /* parsed by a vCPU, to be submitted by submit_bh */

@@ -7,8 +7,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lockrank.h"
+
 struct VmRequests {
-    pthread_mutex_t lock; /* leaf: nothing is called under it */
+    RankedMutex lock;
     VmRequest pending;
     int fd;
 };
@@ -24,14 +26,14 @@ VmRequests *vm_requests_new(void)
         free(requests);
         return NULL;
     }
-    pthread_mutex_init(&requests->lock, NULL);
+    ranked_mutex_init(&requests->lock, LOCK_RANK_LEAF, "VM requests");
     return requests;
 }
 
 void vm_requests_free(VmRequests *requests)
 {
     close(requests->fd);
-    pthread_mutex_destroy(&requests->lock);
+    ranked_mutex_destroy(&requests->lock);
     free(requests);
 }
 
@@ -44,14 +46,14 @@ void vm_request_file(VmRequests *requests, int kind, int code, int vcpu, const c
 {
     va_list args;
 
-    pthread_mutex_lock(&requests->lock);
+    ranked_mutex_lock(&requests->lock);
     if (requests->pending.kind == VM_REQUEST_NONE) {
         requests->pending = (VmRequest){.kind = kind, .code = code, .vcpu = vcpu};
         va_start(args, format);
         vsnprintf(requests->pending.message, sizeof(requests->pending.message), format, args);
         va_end(args);
     }
-    pthread_mutex_unlock(&requests->lock);
+    ranked_mutex_unlock(&requests->lock);
     eventfd_write(requests->fd, 1);
 }
 
@@ -61,10 +63,10 @@ bool vm_request_take(VmRequests *requests, VmRequest *out)
     bool found;
 
     eventfd_read(requests->fd, &ignored);
-    pthread_mutex_lock(&requests->lock);
+    ranked_mutex_lock(&requests->lock);
     found = requests->pending.kind != VM_REQUEST_NONE;
     *out = requests->pending;
     requests->pending.kind = VM_REQUEST_NONE;
-    pthread_mutex_unlock(&requests->lock);
+    ranked_mutex_unlock(&requests->lock);
     return found;
 }

@@ -6,7 +6,6 @@
 #ifndef VMM_NATIVE_VM_REQUEST_H
 #define VMM_NATIVE_VM_REQUEST_H
 
-#include <pthread.h>
 #include <stdbool.h>
 
 enum VmRequestKind {

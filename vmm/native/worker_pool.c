@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "lockrank.h"
 #include "thread.h"
 #include "worker_pool.h"
 
@@ -27,7 +28,7 @@ struct Worker {
 };
 
 struct WorkerPool {
-    pthread_mutex_t lock;
+    RankedMutex lock;
     pthread_cond_t work;  /* a job was queued, or stopping */
     pthread_cond_t ended; /* a worker ended */
     BqlRec *rec;
@@ -55,7 +56,7 @@ WorkerPool *worker_pool_new(unsigned max_threads, int64_t idle_ns, BqlRec *rec)
     if (!pool) {
         return NULL;
     }
-    pthread_mutex_init(&pool->lock, NULL);
+    ranked_mutex_init(&pool->lock, LOCK_RANK_POOL, "worker pool");
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&pool->work, &attr);
@@ -92,7 +93,7 @@ static WorkerJob *take_locked(WorkerPool *pool)
     end.tv_sec = at / 1000000000;
     end.tv_nsec = at % 1000000000;
     while (!pool->first && !pool->stopping && ret == 0) {
-        ret = pthread_cond_timedwait(&pool->work, &pool->lock, &end);
+        ret = ranked_cond_timedwait(&pool->work, &pool->lock, &end);
     }
     pool->idle--;
     return pop_locked(pool);
@@ -117,18 +118,18 @@ static void worker_main(void *opaque)
     WorkerPool *pool = worker->pool;
     WorkerJob *job;
 
-    pthread_mutex_lock(&pool->lock);
+    ranked_mutex_lock(&pool->lock);
     while ((job = take_locked(pool))) {
-        pthread_mutex_unlock(&pool->lock);
+        ranked_mutex_unlock(&pool->lock);
         job_run(job);
-        pthread_mutex_lock(&pool->lock);
+        ranked_mutex_lock(&pool->lock);
         pool->idle++;
     }
     atomic_fetch_sub_explicit(&pool->threads, 1, memory_order_relaxed);
     worker->next = pool->finished;
     pool->finished = worker;
     pthread_cond_signal(&pool->ended);
-    pthread_mutex_unlock(&pool->lock);
+    ranked_mutex_unlock(&pool->lock);
 }
 
 /* Join the workers that have ended. A worker whose spawner has not come back is left for later. */
@@ -136,7 +137,7 @@ static void reap(WorkerPool *pool)
 {
     Worker *ended = NULL, *worker;
 
-    pthread_mutex_lock(&pool->lock);
+    ranked_mutex_lock(&pool->lock);
     for (Worker **link = &pool->finished; (worker = *link);) {
         if (worker->thread) {
             *link = worker->next;
@@ -146,7 +147,7 @@ static void reap(WorkerPool *pool)
             link = &worker->next;
         }
     }
-    pthread_mutex_unlock(&pool->lock);
+    ranked_mutex_unlock(&pool->lock);
     while ((worker = ended)) {
         ended = worker->next;
         vmm_thread_join(worker->thread);
@@ -171,9 +172,9 @@ static bool spawn(WorkerPool *pool)
         free(worker);
         return false;
     }
-    pthread_mutex_lock(&pool->lock);
+    ranked_mutex_lock(&pool->lock);
     worker->thread = thread;
-    pthread_mutex_unlock(&pool->lock);
+    ranked_mutex_unlock(&pool->lock);
     return true;
 }
 
@@ -182,15 +183,15 @@ static void spawn_failed(WorkerPool *pool)
 {
     WorkerJob *job;
 
-    pthread_mutex_lock(&pool->lock);
+    ranked_mutex_lock(&pool->lock);
     pool->idle--;
     bool alone = atomic_fetch_sub_explicit(&pool->threads, 1, memory_order_relaxed) == 1;
     while (alone && (job = pop_locked(pool))) {
-        pthread_mutex_unlock(&pool->lock);
+        ranked_mutex_unlock(&pool->lock);
         job_run(job);
-        pthread_mutex_lock(&pool->lock);
+        ranked_mutex_lock(&pool->lock);
     }
-    pthread_mutex_unlock(&pool->lock);
+    ranked_mutex_unlock(&pool->lock);
 }
 
 void worker_pool_submit(WorkerPool *pool, AioContext *ctx, WorkerJob *job)
@@ -199,7 +200,7 @@ void worker_pool_submit(WorkerPool *pool, AioContext *ctx, WorkerJob *job)
 
     job->ctx = ctx;
     job->next = NULL;
-    pthread_mutex_lock(&pool->lock);
+    ranked_mutex_lock(&pool->lock);
     *pool->last = job;
     pool->last = &job->next;
     pool->queued++;
@@ -210,7 +211,7 @@ void worker_pool_submit(WorkerPool *pool, AioContext *ctx, WorkerJob *job)
     } else {
         pthread_cond_signal(&pool->work);
     }
-    pthread_mutex_unlock(&pool->lock);
+    ranked_mutex_unlock(&pool->lock);
     if (more && !spawn(pool)) {
         spawn_failed(pool);
     }
@@ -226,16 +227,16 @@ void worker_pool_free(WorkerPool *pool)
     if (!pool) {
         return;
     }
-    pthread_mutex_lock(&pool->lock);
+    ranked_mutex_lock(&pool->lock);
     pool->stopping = true;
     pthread_cond_broadcast(&pool->work);
     while (worker_pool_threads(pool) > 0) {
-        pthread_cond_wait(&pool->ended, &pool->lock);
+        ranked_cond_wait(&pool->ended, &pool->lock);
     }
-    pthread_mutex_unlock(&pool->lock);
+    ranked_mutex_unlock(&pool->lock);
     reap(pool);
     pthread_cond_destroy(&pool->work);
     pthread_cond_destroy(&pool->ended);
-    pthread_mutex_destroy(&pool->lock);
+    ranked_mutex_destroy(&pool->lock);
     free(pool);
 }

@@ -50,6 +50,7 @@ const VcpuOps *ops_vcpu_kvm(void);
 const VcpuOps *ops_vcpu_qtest(void);
 VcpuSet *vcpu_set_new(Bql *bql, IoSpace *iospace, GuestMemory *memory, VmRequests *requests);
 void vcpu_set_free(VcpuSet *set);
+void vcpu_set_use_main_loop(VcpuSet *set, AioContext *main_ctx);
 Vcpu *vcpu_new(VcpuSet *set, const VcpuOps *ops, unsigned index, int host_cpu);
 int vcpu_start(Vcpu *vcpu);
 int vcpu_command(Vcpu *vcpu, int command);
@@ -76,6 +77,6 @@ GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint
 void guest_host_free(GuestHost *host);
 void guest_host_run(Vcpu *vcpu, void *opaque);
 
-int main_loop_wait(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,
+int main_loop_select(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,
                    uint64_t *left);
 void main_loop_took_gil(Bql *bql, uint64_t left);
