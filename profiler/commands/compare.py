@@ -133,8 +133,10 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 
 
 @click.command(
-    epilog="Example: bqlscope compare --placements mainloop,iothread --trials 9 "
-    "--fail-if 'ratios.vcpu_bql_wait_share<2'"
+    epilog="\b\nExamples:\n"
+    "  bqlscope compare --placements mainloop,vcpu,iothread --trials 9\n"
+    "  bqlscope compare --drive /dev/nvme0n1 --json result.json\n"
+    "  bqlscope compare --fail-if 'ratios.vcpu_bql_wait_share.low<2' --quiet"
 )
 @click.option(
     "--placements",

@@ -143,7 +143,7 @@ def site_words(site: str) -> str:
     """Where a lock was held, as a person would say it."""
     function, _, place = site.partition(" ")
     if function == "main_loop_wait":
-        return f"one iteration of its loop ({place})"
+        return f"one loop iteration ({place})"
     return site
 
 

@@ -2,8 +2,12 @@
 """``bqlscope run`` as a user starts it: placements, data, errors and ends."""
 
 import json
+import os
+import pty
+import shlex
 import signal
 import stat
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +15,17 @@ import pytest
 
 from profiler import layout
 from tests.support.rig import wait_until
-from tests.support.vm import ENDLESS, PLACEMENTS, drive, holds_pattern, make_image, run_vm, start_vm
+from tests.support.vm import (
+    ENDLESS,
+    PLACEMENTS,
+    command_line,
+    drive,
+    environment,
+    holds_pattern,
+    make_image,
+    run_vm,
+    start_vm,
+)
 
 BLOCK = 4096
 BLOCKS = 512
@@ -198,6 +212,23 @@ def test_a_signal_that_comes_while_the_machine_is_built_is_not_lost(
         vm.process.send_signal(number)
         assert vm.finish().status == status
         assert vm.recordings() == []
+
+
+def test_a_background_job_of_a_terminal_runs_without_its_keyboard() -> None:
+    keyboard, terminal = pty.openpty()
+    job = "set -m; " + shlex.join(command_line(*IDLE)) + " & wait $!"
+    done = subprocess.run(
+        ["setsid", "--ctty", "--wait", "sh", "-c", job],
+        stdin=terminal,
+        capture_output=True,
+        env=environment(None),
+        timeout=60,  # a job that touched the terminal is stopped and never ends
+        check=False,
+    )
+    os.close(keyboard)
+    os.close(terminal)
+    assert done.returncode == 0, done.stderr
+    assert b'"bqlscope_guest"' in done.stdout
 
 
 def test_a_recording_is_kept_on_request(tmp_path: Path) -> None:

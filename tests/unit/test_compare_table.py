@@ -191,7 +191,7 @@ def test_blame_is_told_in_plain_words(holder: str, words: str) -> None:
 
 def test_the_main_loops_own_line_is_told_as_an_iteration() -> None:
     words = site_words("main_loop_wait main_loop.c:23")
-    assert words == "one iteration of its loop (main_loop.c:23)"
+    assert words == "one loop iteration (main_loop.c:23)"
 
 
 def test_a_part_that_rounds_to_nothing_is_left_out() -> None:

@@ -27,15 +27,10 @@ _RETRY_SECONDS = 0.01
 class SerialPort:
     """COM1.
 
-        Args:
-    <<<<<<< HEAD
-            target: ``stdio``, ``stderr`` (output only), ``null`` or ``file:PATH``.
-            loop: the main loop's asyncio loop; context: its native AioContext.
-    =======
-            target: ``stdio``, ``null`` or ``file:PATH``.
-            main_loop: passes the output on, under the BQL.
-    >>>>>>> main
-            irq: native IrqLine.
+    Args:
+        target: ``stdio``, ``stderr`` (output only), ``null`` or ``file:PATH``.
+        main_loop: passes the output on, under the BQL.
+        irq: native IrqLine.
     """
 
     def __init__(self, target: str, main_loop: MainLoop, irq: Any) -> None:
@@ -49,7 +44,7 @@ class SerialPort:
         self.native = check_pointer(ffi, native, "creating the serial port")
         loop.add_reader(self._read_fd, self._drain)
         self._input: _StandardInput | None = None
-        if target == "stdio" and sys.stdin is not None and sys.stdin.isatty():
+        if target == "stdio" and _has_keyboard():
             self._input = _StandardInput(loop, self.native)
 
     def _drain(self) -> None:
@@ -133,6 +128,20 @@ class _StandardInput:
         self._loop.remove_reader(self._fd)
         with suppress(termios.error):  # it hung up
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
+
+
+def _has_keyboard() -> bool:
+    """Whether standard input is a terminal that is ours.
+
+    A background job that touched the terminal's modes would be stopped (SIGTTOU) with the BQL held;
+    it runs without a keyboard instead.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # not our controlling terminal: nobody can stop us
+        return True
 
 
 def _open_target(target: str) -> tuple[BinaryIO | None, bool]:
