@@ -3,7 +3,7 @@
 
 Goal: `bqlscope run` starts a virtual machine, so the root must cost next to nothing. Only the
 module of the verb that was asked for is imported, and only when its own help or code is needed;
-numpy, rich and scipy are imported by no verb that does not use them.
+numpy and rich are imported by no verb that does not use them.
 
 Rule: verbs raise, the root prints. `vmm` does not know this package and raises
 `click.ClickException`; everything here raises `profiler.errors.UserError`.
