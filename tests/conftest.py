@@ -6,6 +6,7 @@ the session, so that a broken set-up cannot pass as a green run.
 """
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,16 @@ def use_native_variant(variant: str) -> None:
     vmm.__path__.insert(0, str(ROOT / "build" / variant / "python" / "vmm"))
     # The sanitizer's runtime is loaded; other programs that tests start must not get it.
     os.environ.pop("LD_PRELOAD", None)
+
+
+def take_interrupts() -> None:
+    """Undo what a shell does to a job in the background, here and in the programs tests start.
+
+    Such a job begins with SIGINT ignored, and so would everything below it: a test that interrupts
+    something would wait for good.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class KvmLedger:
@@ -88,6 +99,7 @@ class KvmLedger:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Load the Hypothesis profile, select the native build, start the ledger."""
+    take_interrupts()
     settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
     variant = os.environ.get("BQLSCOPE_VARIANT", "release")
     if variant != "release":

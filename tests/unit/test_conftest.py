@@ -4,6 +4,7 @@
 import importlib
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,22 @@ def test_the_native_extension_is_the_variant_that_was_asked_for() -> None:
     file = Path(str(importlib.import_module("vmm._native").__file__)).resolve()
     inside_build = f"/build/{variant}/python/" in file.as_posix()
     assert inside_build == (variant != "release")
+
+
+def test_a_session_in_the_background_still_takes_interrupts(session: pytest.Pytester) -> None:
+    session.makepyfile(
+        """
+        import signal, subprocess, sys
+
+        SHOW = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+
+        def test_neither_we_nor_a_child_ignore_sigint():
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert subprocess.check_output([sys.executable, "-c", SHOW]) == b"False\\n"
+        """
+    )
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        session.runpytest_subprocess().assert_outcomes(passed=1)
+    finally:
+        signal.signal(signal.SIGINT, before)
