@@ -126,8 +126,9 @@ def candidate_table(result: Result, candidate: str, width: int = WIDTH) -> Table
     table.add_column(
         "median [95 %]", no_wrap=not narrow, max_width=NARROW_LABEL if narrow else None
     )
-    table.add_column(result.plan.baseline.name, overflow="fold", justify="right")
-    table.add_column(candidate, overflow="fold", justify="right")
+    for name in (result.plan.baseline.name, candidate):
+        # A long name breaks where its parts meet.
+        table.add_column(name.replace("/", "/\n"), overflow="fold", justify="right")
     table.add_column("times better", overflow="fold", justify="right")
     for metric in METRICS:
         table.add_row(*_metric_row(metric, result, candidate))
