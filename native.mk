@@ -27,6 +27,10 @@ LDLIBS := -luring -lm -ldl
 # The micro-guest's portable half, compiled for the host: the qtest accelerator's native guest.
 GUEST_SRCS := $(filter-out vmm/guest/platform_bare.c,$(wildcard vmm/guest/*.c))
 SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c) $(GUEST_SRCS)
+# The kvm accelerator runs x86-64 guests on x86-64; elsewhere there is the qtest accelerator.
+ifeq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
+SRCS := $(filter-out vmm/native/vcpu_kvm.c vmm/native/kvm_emulation.c vmm/native/kvm_state.c,$(SRCS))
+endif
 OBJS := $(SRCS:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libbqlvmm.a
 RECORDER_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard profiler/recorder/*.c))

@@ -2,10 +2,11 @@
 """cffi build script of ``vmm._native`` (API mode): one extension over the static C library.
 
 The declarations live in ``cdef/``, one file an area. Order matters: a file may only use types
-declared before it.
+declared before it. The kvm accelerator is x86-64's; elsewhere the extension is built without it.
 """
 
 import os
+import platform
 from pathlib import Path
 
 from cffi import FFI
@@ -26,7 +27,7 @@ AREAS = (
     "virtio",
     "vcpu",
     "devices",
-    "kvm",
+    *(("kvm",) if platform.machine() == "x86_64" else ()),
     "callbacks",
     "bench",
     "testing",

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cffi declarations: the part of the kernel's KVM ABI (Documentation/virt/kvm/api.rst) in use. */
+const VcpuOps *ops_vcpu_kvm(void);
+/* A work item for vcpu_run_on(). */
+void kvm_vcpu_get_state(Vcpu *vcpu, void *opaque);
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 int kvm_ioctl_value(int fd, unsigned long request, unsigned long arg);
 

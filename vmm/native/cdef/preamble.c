@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* C source in front of the generated wrappers: the headers whose contents cdef/ declares. */
-#include <linux/kvm.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -12,7 +11,6 @@
 #include "guest_host.h"
 #include "iothread.h"
 #include "kvm_ioctl.h"
-#include "kvm_state.h"
 #include "main_loop.h"
 #include "memory.h"
 #include "serial16550.h"
@@ -28,5 +26,8 @@
 #include "virtqueue.h"
 #include "worker_pool.h"
 
+#if defined(__x86_64__)
+#include "python/kvm.h"
+#endif
 #include "python/ops.h"
 #include "python/pyregion.h"

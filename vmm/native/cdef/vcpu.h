@@ -46,7 +46,6 @@ typedef struct Vcpu {
     VmmThread *thread;
     ...;
 } Vcpu;
-const VcpuOps *ops_vcpu_kvm(void);
 const VcpuOps *ops_vcpu_qtest(void);
 VcpuSet *vcpu_set_new(Bql *bql, IoSpace *iospace, GuestMemory *memory, VmRequests *requests);
 void vcpu_set_free(VcpuSet *set);
@@ -62,8 +61,6 @@ void vcpu_resume_all(Vcpu **vcpus, unsigned count);
 typedef void VcpuWorkFn(Vcpu *vcpu, void *opaque);
 int vcpu_run_on(Vcpu *vcpu, VcpuWorkFn *fn, void *opaque);
 uint64_t vcpu_exit_count(const Vcpu *vcpu, int kind);
-/* Work items for vcpu_run_on(). */
-void kvm_vcpu_get_state(Vcpu *vcpu, void *opaque);
 
 typedef void QtestGuestFn(Vcpu *vcpu, void *opaque);
 int vcpu_qtest_setup(Vcpu *vcpu, QtestGuestFn *fn, void *opaque);

@@ -7,11 +7,6 @@
 #include "serial16550.h"
 #include "vcpu.h"
 
-static const VcpuOps *ops_vcpu_kvm(void)
-{
-    return &vcpu_kvm_ops;
-}
-
 static const VcpuOps *ops_vcpu_qtest(void)
 {
     return &vcpu_qtest_ops;
