@@ -149,11 +149,3 @@ class Histogram:
         low = sum(int(self.counts[i]) * int(LOWER_BOUNDS[i]) for i in used)
         high = sum(int(self.counts[i]) * int(UPPER_BOUNDS[i]) for i in used)
         return low, high
-
-    def mean_bounds(self) -> tuple[float, float]:
-        """Smallest and largest mean that samples with these counts can have; 0.0 if none."""
-        total = self.total
-        if total == 0:
-            return 0.0, 0.0
-        low, high = self.sum_bounds()
-        return low / total, high / total

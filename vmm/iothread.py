@@ -55,11 +55,6 @@ class IoThread(QomObject):
         """The native AioContext."""
         return lib.iothread_context(self._native)
 
-    @property
-    def thread_id(self) -> int:
-        """OS thread id."""
-        return int(lib.iothread_tid(self._native))
-
     def property_changed(self, name: str) -> None:
         """Apply new poll parameters from the next iteration on."""
         lib.aio_set_poll_params(self.context, self.poll_max_ns, self.poll_grow, self.poll_shrink)

@@ -22,6 +22,9 @@ VERBS: dict[str, Verb] = {
     "check": Verb(
         "profiler.commands.check:check", "Check a recording against its conservation laws."
     ),
+    "summary": Verb(
+        "profiler.commands.summary:summary", "Show who took the lock and who waited for whom."
+    ),
     "compare": Verb(
         "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
     ),

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`bqlscope check`: does a recording add up?"""
 
-import json
 from pathlib import Path
 
 import click
@@ -11,13 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from profiler.check import LAWS, Check, Report, Verdict, check_snapshot
-from profiler.commands.output import output_file, write_whole
-from profiler.errors import EXIT_VIOLATED, UserError
+from profiler.commands.output import STDOUT, output_file, write_json
+from profiler.errors import EXIT_VIOLATED
 from profiler.model import Snapshot
 from profiler.reader import Recording
 
 MAX_WIDTH = 80
-STDOUT = Path("-")
 SHOWN_DETAILS = 20
 _STYLES = {Verdict.HOLDS: "green", Verdict.TOLERATED: "yellow", Verdict.VIOLATED: "bold red"}
 
@@ -53,20 +51,13 @@ def check(ctx: click.Context, recording: str, json_path: Path | None) -> None:
 
 def _write_json(path: Path, snapshot: Snapshot, report: Report) -> None:
     process = snapshot.process
-    content = {
+    heading = {
         "recording": str(process.path),
         "pid": process.pid,
         "process_name": process.name,
         "alive": process.alive,
-    } | report.to_json()
-    text = json.dumps(content, indent=2) + "\n"
-    if path == STDOUT:
-        click.echo(text, nl=False)
-        return
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+    }
+    write_json(path, heading | report.to_json())
 
 
 def _print(snapshot: Snapshot, report: Report) -> None:

@@ -4,11 +4,17 @@
 `vmm` has the same functions: neither package may import the other for them.
 """
 
+import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
+
+from profiler.errors import UserError
+
+STDOUT = Path("-")
 
 
 def output_file(
@@ -46,3 +52,15 @@ def write_whole(path: Path, text: str) -> None:
         with suppress(OSError):
             partial.unlink()
         raise
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON to a file or, for `-`, to standard output.  Raises `UserError`."""
+    text = json.dumps(content, indent=2) + "\n"
+    if path == STDOUT:
+        click.echo(text, nl=False)
+        return
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error

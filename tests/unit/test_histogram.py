@@ -76,20 +76,15 @@ def test_subtracting_what_is_not_there_is_refused() -> None:
 
 
 @given(samples)
-def test_the_true_sum_and_mean_lie_within_their_bounds(values: list[int]) -> None:
+def test_the_true_sum_lies_within_its_bounds(values: list[int]) -> None:
     histogram = Histogram.of(values)
     low, high = histogram.sum_bounds()
     assert low <= sum(values) <= high
-    mean_low, mean_high = histogram.mean_bounds()
-    if values:
-        assert mean_low <= sum(values) / len(values) * (1 + 1e-9)
-        assert mean_high >= sum(values) / len(values) * (1 - 1e-9)
     assert histogram.total == len(values)
 
 
 def test_quantiles_of_nothing_are_zero() -> None:
     assert Histogram.empty().quantiles([0.5, 0.99]) == [0.0, 0.0]
-    assert Histogram.empty().mean_bounds() == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.01, math.nan])

@@ -74,11 +74,6 @@ class KvmAccelerator:
             cap.args[0] = 1
             self._ioctl(self._vm_fd, "KVM_ENABLE_CAP", cap)
 
-    @property
-    def max_vcpus(self) -> int:
-        """Most vCPUs a VM may have on this host."""
-        return self._extension("KVM_CAP_MAX_VCPUS")
-
     def map_memory(self, gpa: int, size: int, host_address: int) -> None:
         """Add a memory slot; see Accelerator.map_memory."""
         region = ffi.new("struct kvm_userspace_memory_region *")
@@ -131,11 +126,6 @@ class KvmAccelerator:
         regs = ffi.new("struct kvm_regs *")
         regs.rip, regs.rbx, regs.rflags = entry.rip, entry.rbx, 0x2
         self._ioctl(vcpu.kvm_fd, "KVM_SET_REGS", regs)
-
-    def tsc_khz(self, vcpu: Any) -> int:
-        """Guest TSC frequency in kHz, or 0 when the kernel does not tell."""
-        result: int = lib.kvm_ioctl_value(vcpu.kvm_fd, lib.KVM_GET_TSC_KHZ, 0)
-        return max(0, result)
 
     def free_vcpu(self, vcpu: Any) -> None:
         """See Accelerator.free_vcpu."""

@@ -173,10 +173,6 @@ class VirtioBlkDevice(QomObject):
         """How a Linux command line announces the device: nothing else tells where it is."""
         return f"virtio_mmio.device={VIRTIO_MMIO_STRIDE}@0x{self.address:x}:{self.gsi}"
 
-    def reset(self) -> None:
-        """As if the driver had written 0 to Status. Under the BQL."""
-        lib.virtio_mmio_reset(self._transport)
-
     def statistics(self) -> list[dict[str, int]]:
         """Counters of each queue."""
         rows = []

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "histogram.h"
 
-void guest_histogram_clear(struct guest_histogram *h)
-{
-    __builtin_memset(h, 0, sizeof(*h));
-}
-
 void guest_histogram_merge(struct guest_histogram *into, const struct guest_histogram *from)
 {
     into->count += from->count;

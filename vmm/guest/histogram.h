@@ -34,7 +34,6 @@ static inline void guest_histogram_record(struct guest_histogram *h, uint64_t va
     h->buckets[guest_histogram_bucket(value)]++;
 }
 
-void guest_histogram_clear(struct guest_histogram *h);
 /* Add everything recorded in from. */
 void guest_histogram_merge(struct guest_histogram *into, const struct guest_histogram *from);
 /* Largest value that falls into the bucket. */

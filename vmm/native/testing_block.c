@@ -55,11 +55,6 @@ WorkerPool *block_test_rig_pool(BlockTestRig *rig)
     return rig->pool;
 }
 
-AioContext *block_test_rig_context(BlockTestRig *rig)
-{
-    return rig->ctx;
-}
-
 static void done(BlockRequest *req, int ret)
 {
     TestRequest *test = (TestRequest *)req;

@@ -25,7 +25,6 @@ BlockTestRig *block_test_rig_new(bool ring);
 void block_test_rig_free(BlockTestRig *rig);
 bool block_test_rig_has_ring(const BlockTestRig *rig);
 WorkerPool *block_test_rig_pool(BlockTestRig *rig);
-AioContext *block_test_rig_context(BlockTestRig *rig);
 /* Submit all ops in one batch and wait for all of them. */
 void block_test_run(BlockTestRig *rig, BlockBackend *backend, BlockTestOp *ops, int count);
 

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""`bqlscope summary`: what a single recording says: who took the lock, waited, and for whom."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from profiler.blame import BlameMatrix, blame_matrix
+from profiler.commands.output import STDOUT, output_file, write_json
+from profiler.model import Clock, Snapshot
+from profiler.reader import Recording
+from profiler.summary import Line, Summary, summarise
+
+MAX_WIDTH = 80
+_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
+
+
+@click.command()
+@click.argument("recording", metavar="FILE|PID")
+@click.option(
+    "--sites",
+    default=12,
+    show_default=True,
+    type=click.IntRange(0, 1000),
+    help="Call sites to show, those with the longest waits first; 0 for none.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    callback=output_file,
+    help="Also write all figures as JSON ('-': standard output, instead of the tables).",
+)
+def summary(recording: str, sites: int, json_path: Path | None) -> None:
+    """Show who took the lock, who waited for it, and for whom.
+
+    FILE is a recording (`bqlscope run --recording vm.bql --keep-recording`), PID a process that
+    is being recorded. Quantiles are of all acquisitions, uncontended waits being 0.
+    """
+    with Recording.open(recording) as opened:
+        snapshot = opened.snapshot(events=False)
+    figures, matrix = summarise(snapshot), blame_matrix(snapshot)
+    if json_path is not None:
+        _write_json(json_path, figures, matrix, snapshot.clock)
+    if json_path != STDOUT:
+        _print(snapshot, figures, matrix, sites)
+
+
+def duration(ns: float) -> str:
+    """Nanoseconds with three digits and a unit: `1.25 ms`; nothing is `0`."""
+    for factor, unit in _UNITS:
+        if ns >= factor:
+            return f"{ns / factor:.3g} {unit}"
+    return "0"
+
+
+def _write_json(path: Path, figures: Summary, matrix: BlameMatrix, clock: Clock) -> None:
+    blame = {
+        waiter: {
+            holder: clock.ns(ticks)
+            for holder, ticks in zip(matrix.holders, cells, strict=True)
+            if ticks
+        }
+        for waiter, cells in zip(matrix.waiters, matrix.ticks, strict=True)
+    }
+    write_json(path, {**figures.to_json(), "blame_ns": blame})
+
+
+def _print(snapshot: Snapshot, figures: Summary, matrix: BlameMatrix, sites: int) -> None:
+    console = Console(highlight=False)
+    console.width = min(console.width, MAX_WIDTH)
+    console.print(
+        Text(
+            f"{figures.process_name} {figures.pid}, {duration(figures.interval_ns)}:"
+            f" vCPUs waited {figures.vcpu_bql_wait_share:.2%} of their time,"
+            f" the main loop held {figures.mainloop_bql_hold_share:.2%}"
+        )
+    )
+    console.print(_lines_table("role", figures.roles))
+    used = [line for line in figures.sites if line.acquisitions or line.trylock_failed]
+    if sites and used:
+        console.print(_lines_table("role, call site", used[:sites]))
+        if len(used) > sites:
+            console.print(Text(f"more call sites, see --sites: {len(used) - sites}"))
+    if matrix.waiters:
+        console.print(_matrix_table(matrix, snapshot.clock))
+    else:
+        console.print(Text("nobody waited"))
+
+
+def _lines_table(title: str, lines: Sequence[Line]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(title, overflow="fold")
+    for name in ("taken", "contended", "wait", "wait p99", "hold", "hold p99"):
+        table.add_column(name, justify="right", overflow="fold")
+    for line in lines:
+        name = line.role.label if line.site is None else f"{line.role.label}, {line.site}"
+        table.add_row(
+            Text(name),
+            str(line.acquisitions),
+            str(line.contended),
+            *map(duration, (line.wait.total, line.wait.p99, line.hold.total, line.hold.p99)),
+        )
+    return table
+
+
+def _matrix_table(matrix: BlameMatrix, clock: Clock) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("waited for", overflow="fold")
+    for holder in matrix.holders:
+        table.add_column(holder, justify="right", overflow="fold")
+    for waiter, cells in zip(matrix.waiters, matrix.ticks, strict=True):
+        table.add_row(Text(waiter), *(duration(clock.ns(ticks)) for ticks in cells))
+    return table

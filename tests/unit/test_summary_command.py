@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+import json
+from pathlib import Path
+
+import pytest
+
+from profiler import cli
+from profiler.commands.summary import duration
+from tests.support.recordings import RecordingBuilder, example
+
+
+def summary(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0) -> str:
+    assert cli.main(["summary", *arguments]) == status
+    return capsys.readouterr().out
+
+
+def test_the_tables_name_roles_devices_and_who_was_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = example().write(tmp_path / "r.bql")
+    out = summary(capsys, str(path))
+    assert "vcpu, serial" in out
+    assert "waited for" in out
+    assert "handoff" in out
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b[" not in out
+
+
+def test_the_json_blames_every_wait(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = example().write(tmp_path / "r.bql")
+    document = json.loads(summary(capsys, str(path), "--json", "-"))
+    waits = {line["role"]: line["wait"]["total_ns"] for line in document["roles"]}
+    blamed = {waiter: sum(cells.values()) for waiter, cells in document["blame_ns"].items()}
+    assert blamed["vcpu"] == pytest.approx(waits["vcpu"])
+    assert {"main", "vcpu", "handoff", "unknown"} == set(document["blame_ns"]["vcpu"])
+
+
+def test_call_sites_beyond_the_limit_are_counted_and_none_are_shown_for_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(example().write(tmp_path / "r.bql"))
+    assert "more call sites, see --sites: 3" in summary(capsys, path, "--sites", "1")
+    assert "call site" not in summary(capsys, path, "--sites", "0")
+
+
+def test_a_recording_without_waits_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = RecordingBuilder().write(tmp_path / "r.bql")
+    assert "nobody waited" in summary(capsys, str(path))
+
+
+def test_a_missing_recording_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["summary", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [(0.0, "0"), (7.0, "7 ns"), (1_250.0, "1.25 µs"), (88e6, "88 ms"), (2.5e9, "2.5 s")],
+)
+def test_durations_have_three_digits_and_a_unit(ns: float, text: str) -> None:
+    assert duration(ns) == text
