@@ -33,8 +33,9 @@ $(DEPS): requirements/dev.txt scripts/bootstrap.sh
 	scripts/bootstrap.sh --venv $(VENV)
 	@touch $@
 
-$(TOOLS): scripts/bootstrap.sh | $(DEPS)
+$(TOOLS): scripts/bootstrap.sh scripts/qemu_versions.sh | $(DEPS)
 	scripts/bootstrap.sh --test-tools
+	scripts/qemu_versions.sh build/qemu
 	@touch $@
 
 $(INSTALLED): $(DEPS) $(NATIVE_INPUTS)

@@ -5,6 +5,7 @@
 #   bootstrap.sh --venv DIR     compiler and headers, then DIR with the locked Python packages
 #   bootstrap.sh --test-tools   programs that some tests use, as far as that is possible
 #   bootstrap.sh --qemu         QEMU 10 (from backports on Debian 12) and fio; asks for root
+#   bootstrap.sh --backports    let apt see Debian 12's backports; installs nothing
 #
 # Without root nothing of the system is touched: the one command to run is printed instead.
 set -euo pipefail
@@ -136,9 +137,19 @@ install_qemu() {
     qemu-system-x86_64 --version | head -n 1 >&2
 }
 
+see_backports() {
+    local codename
+    # shellcheck source=/dev/null
+    codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
+    [[ $codename == bookworm ]] || return 0
+    enable_backports
+    apt-get update -qq </dev/null >&2
+}
+
 case "${1:-}" in
 --venv) make_venv "${2:?--venv takes a directory}" ;;
 --test-tools) install_test_tools ;;
 --qemu) install_qemu ;;
-*) die "usage: $0 --venv DIR | --test-tools | --qemu" ;;
+--backports) see_backports ;;
+*) die "usage: $0 --venv DIR | --test-tools | --qemu | --backports" ;;
 esac
