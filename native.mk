@@ -34,7 +34,9 @@ endif
 OBJS := $(SRCS:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libbqlvmm.a
 RECORDER_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard profiler/recorder/*.c))
+PRELOAD_OBJS := $(patsubst %.c,$(OUT)/%.o,$(wildcard profiler/preload/*.c))
 RECORDER_SO := $(OUT)/libbqlrecorder.so
+PRELOAD_EXPORTS := profiler/preload/exports.map
 TEST_SRCS := $(wildcard tests/native/*_test.c)
 TESTS := $(TEST_SRCS:%.c=$(OUT)/%)
 FUZZ_SRCS := $(wildcard tests/fuzz/*_fuzz.c)
@@ -57,8 +59,10 @@ $(LIB): $(OBJS)
 	@$(AR) rcs $@ $(OBJS)
 
 # Only libc: it is loaded into other processes.
-$(RECORDER_SO): $(RECORDER_OBJS)
-	@$(CC) $(CFLAGS) -shared -Wl,-z,defs -o $@ $^
+$(RECORDER_SO): $(RECORDER_OBJS) $(PRELOAD_OBJS) $(PRELOAD_EXPORTS)
+	@echo "  LD    $@"
+	@$(CC) $(CFLAGS) -shared -Wl,-z,defs -Wl,--version-script=$(PRELOAD_EXPORTS) -o $@ \
+		$(RECORDER_OBJS) $(PRELOAD_OBJS) -ldl
 
 $(OUT)/tests/native/%: $(OUT)/tests/native/%.o $(LIB)
 	@echo "  LD    $@"

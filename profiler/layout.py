@@ -14,7 +14,7 @@ import numpy as np
 MAGIC = 0x31_4345_524C_5142
 """First eight bytes of a complete recording: "BQLREC1" and a zero."""
 
-VERSION = 1
+VERSION = 2
 BUCKETS = 360
 """Buckets of each histogram; the last one takes everything above 2**47 ticks."""
 
@@ -64,6 +64,7 @@ class Blocked(IntEnum):
     COND = 6
     POLL = 7
     OTHER = 8
+    LOCK = 9  # another mutex, or a futex
 
     @property
     def label(self) -> str:

@@ -49,6 +49,12 @@ BqlRec *bqlrec_open(const BqlRecConfig *config, char *err);
  */
 void bqlrec_close(BqlRec *rec, bool unlink_file);
 
+/*
+ * Mark the recording closed because the process ends, with threads that may still be between two
+ * steps: what they do is not recorded any more, and everything stays mapped.
+ */
+void bqlrec_finish(BqlRec *rec);
+
 const char *bqlrec_path(const BqlRec *rec);
 void bqlrec_set_enabled(BqlRec *rec, bool enabled); /* [any thread] holds in progress finish */
 bool bqlrec_is_enabled(const BqlRec *rec);

@@ -49,7 +49,7 @@
 #include <stdint.h>
 
 #define BQLREC_MAGIC UINT64_C(0x314345524c5142) /* the bytes "BQLREC1\0" */
-#define BQLREC_VERSION 1u
+#define BQLREC_VERSION 2u
 
 #define BQLREC_THREADS 256u
 #define BQLREC_SITES 1024u       /* site 0 is "(other)": what no other site has room for */
@@ -96,7 +96,8 @@ enum BqlRecBlocked {
     BQLREC_BLOCKED_COND = 6,
     BQLREC_BLOCKED_POLL = 7,
     BQLREC_BLOCKED_OTHER = 8,
-    BQLREC_BLOCKED_REASONS = 9
+    BQLREC_BLOCKED_LOCK = 9, /* another mutex, or a futex */
+    BQLREC_BLOCKED_REASONS = 10
 };
 
 enum BqlRecKind {
@@ -189,7 +190,13 @@ typedef struct BqlRecSite {
     uint32_t line;
     char file[120];
     char func[64];
-    char region[64]; /* the device of a vCPU exit, or empty */
+    /* Empty, or what a vCPU's exit was for. The VMM's own recordings name the device. Those of a
+     * preloaded recorder, which does not know devices, say where the access went:
+     *   "pio 0x3f8", "mmio 0xfeb00e50"     exact
+     *   "mmio 0xa0000+0x1000"              a page (of ports: 0x100): too many to keep each
+     *   "pio", "mmio"                      too many even for that
+     *   "exit NAME"                        another reason than an access, "exit intr" */
+    char region[64];
 } BqlRecSite;
 
 /*

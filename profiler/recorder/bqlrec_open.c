@@ -195,6 +195,22 @@ BqlRec *bqlrec_open(const BqlRecConfig *config, char *err)
     return rec;
 }
 
+/* Threads that are still registered are marked dead; the file says that it is complete. */
+static void mark_closed(BqlRec *rec)
+{
+    bqlrec_set(rec->header->enabled, 0);
+    bqlrec_clock_sync(rec);
+    bqlrec_thread_retire_all(rec);
+    atomic_store_explicit(&rec->header->state, BQLREC_FILE_CLOSED, memory_order_release);
+}
+
+void bqlrec_finish(BqlRec *rec)
+{
+    if (!rec->shared->forked) {
+        mark_closed(rec);
+    }
+}
+
 void bqlrec_close(BqlRec *rec, bool unlink_file)
 {
     BqlRecShared *shared;
@@ -206,14 +222,7 @@ void bqlrec_close(BqlRec *rec, bool unlink_file)
     bqlrec_registry_unlink(rec);
     bqlrec_registry_remove(rec);
     if (!shared->forked) {
-        bqlrec_set(rec->header->enabled, 0);
-        bqlrec_clock_sync(rec);
-        for (unsigned i = 0; i < BQLREC_THREADS; i++) {
-            if (shared->selves[i] != NULL) {
-                bqlrec_thread_retire(rec, shared->selves[i]);
-            }
-        }
-        atomic_store_explicit(&rec->header->state, BQLREC_FILE_CLOSED, memory_order_release);
+        mark_closed(rec);
         if (unlink_file) {
             unlink(shared->path);
         }

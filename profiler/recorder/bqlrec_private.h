@@ -64,5 +64,6 @@ void bqlrec_registry_unlink(const BqlRec *rec);
 
 /* bqlrec_thread.c */
 void bqlrec_thread_retire(BqlRec *rec, BqlRecSelf *self);
+void bqlrec_thread_retire_all(BqlRec *rec);
 
 #endif

@@ -163,6 +163,17 @@ void bqlrec_thread_retire(BqlRec *rec, BqlRecSelf *self)
     pthread_mutex_unlock(&rec->shared->mutex);
 }
 
+void bqlrec_thread_retire_all(BqlRec *rec)
+{
+    pthread_mutex_lock(&rec->shared->mutex);
+    for (unsigned i = 0; i < BQLREC_THREADS; i++) {
+        if (rec->shared->selves[i] != NULL) {
+            retire_locked(rec, rec->shared->selves[i]);
+        }
+    }
+    pthread_mutex_unlock(&rec->shared->mutex);
+}
+
 static BqlRecSelf *enter(BqlRec *rec, uint32_t role, const char *name)
 {
     BqlRecSelf *self;
