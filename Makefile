@@ -16,6 +16,7 @@ TOOLS := $(VENV)/.test-tools
 INSTALLED := $(VENV)/.installed
 NATIVE_INPUTS := native.mk setup.py pyproject.toml $(wildcard vmm/native/build.py \
 	vmm/native/*.[ch] vmm/native/cdef/*.[ch] profiler/recorder/*.[ch] \
+	profiler/preload/*.[ch] profiler/preload/*.map \
 	vmm/guest/*.[chS] vmm/guest/*.ld vmm/guest/Makefile)
 SOURCE_DIRS := $(wildcard vmm profiler exporters grafana tests)
 C_FILES = $(shell find $(SOURCE_DIRS) -name '*.[ch]' ! -name _native.c)
@@ -101,7 +102,7 @@ lock: setup ## pin the newest versions that pyproject.toml allows into requireme
 
 clean: ## remove everything built; keeps .venv
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(INSTALLED)
-	rm -f vmm/_native*.so vmm/_native.c vmm/guest/*.elf vmm/guest/*.o profiler/recorder/*.so
+	rm -f vmm/_native*.so vmm/_native.c vmm/guest/*.elf vmm/guest/*.o profiler/preload/*.so
 	find vmm profiler exporters tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv too

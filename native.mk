@@ -15,7 +15,7 @@ endif
 AR ?= ar
 
 WARNINGS := -Wall -Wextra -Werror -Wstrict-prototypes -Wmissing-prototypes -Wshadow -Wno-unused-parameter
-CPPFLAGS := -Ivmm/native -Iprofiler/recorder -Ivmm/guest -D_GNU_SOURCE
+CPPFLAGS := -Ivmm/native -Iprofiler/recorder -Iprofiler/preload -Ivmm/guest -D_GNU_SOURCE
 CFLAGS_release := -O2 -g
 CFLAGS_debug := -O1 -g -DBQL_DEBUG
 CFLAGS_asan := -O1 -g -DBQL_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -58,11 +58,21 @@ $(LIB): $(OBJS)
 	@rm -f $@
 	@$(AR) rcs $@ $(OBJS)
 
+# ThreadSanitizer's runtime maps memory while it starts, by way of the interposed mmap.
+$(OUT)/profiler/preload/hook_kvm.o $(OUT)/profiler/preload/real.o: \
+	CFLAGS := $(filter-out -fsanitize=thread,$(CFLAGS))
+
 # Only libc: it is loaded into other processes.
 $(RECORDER_SO): $(RECORDER_OBJS) $(PRELOAD_OBJS) $(PRELOAD_EXPORTS)
 	@echo "  LD    $@"
 	@$(CC) $(CFLAGS) -shared -Wl,-z,defs -Wl,--version-script=$(PRELOAD_EXPORTS) -o $@ \
 		$(RECORDER_OBJS) $(PRELOAD_OBJS) -ldl
+
+# The preloaded recorder interposes functions of the C library, so only its own tests link it. It
+# finds the lock's pointers by name: those programs export theirs.
+$(OUT)/tests/native/preload%: $(OUT)/tests/native/preload%.o $(PRELOAD_OBJS) $(LIB)
+	@echo "  LD    $@"
+	@$(CC) $(CFLAGS) -rdynamic -o $@ $< $(PRELOAD_OBJS) $(LIB) $(LDLIBS)
 
 $(OUT)/tests/native/%: $(OUT)/tests/native/%.o $(LIB)
 	@echo "  LD    $@"
@@ -79,4 +89,4 @@ check: $(TESTS)
 guest:
 	$(MAKE) -C vmm/guest
 
--include $(OBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)
+-include $(OBJS:.o=.d) $(PRELOAD_OBJS:.o=.d) $(TESTS:=.d) $(FUZZERS:=.d)

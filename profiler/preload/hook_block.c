@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Sleeps of a thread that holds the BQL: polls of nested event loops, file I/O, joins, futexes.
- * (Condition waits are in hook_cond.c, mutexes in hook_mutex.c.) A thread that does not hold the BQL
- * pays for one load.
+ * (Condition waits are in hook_cond.c, mutexes in hook_mutex.c.) A thread that does not hold the
+ * BQL pays for one load.
  *
  * read and write are not here: QEMU calls them on eventfds all the time, where they do not sleep,
  * and two time stamps each would cost more than they tell.

@@ -12,8 +12,8 @@
 #include "preload.h"
 
 typedef struct Pointer {
-    void *_Atomic *at;     /* QEMU's variable; NULL if it exports none */
-    void *_Atomic before;  /* what our hook calls */
+    void *_Atomic *at;    /* QEMU's variable; NULL if it exports none */
+    void *_Atomic before; /* what our hook calls */
 } Pointer;
 
 static struct {

@@ -52,7 +52,7 @@ typedef bool (*BqlPreTimedWaitFunc)(void *cond, void *mutex, int ms, const char 
 enum BqlPreState {
     BQLPRE_CLOSED = 0, /* no recording yet; the next acquisition opens one */
     BQLPRE_OPEN = 1,
-    BQLPRE_FAILED = 2  /* said so once */
+    BQLPRE_FAILED = 2 /* said so once */
 };
 
 typedef struct BqlPre {
@@ -67,9 +67,9 @@ typedef struct BqlPre {
 
     /* Configuration, fixed by the constructor. */
     bool is_qemu;
-    bool window;       /* copy the recording at the guest's marks */
-    char *path;        /* NULL: the default place */
-    char *vm_name;     /* may be NULL */
+    bool window;   /* copy the recording at the guest's marks */
+    char *path;    /* NULL: the default place */
+    char *vm_name; /* may be NULL */
 
     /* The latest recording that was opened, here or by the process that forked this one. */
     char *opened_path;

@@ -7,15 +7,27 @@
 
 BqlReal bqlpre_real_table;
 
+static const void *object_of(void *symbol)
+{
+    Dl_info info;
+
+    return dladdr(symbol, &info) != 0 ? info.dli_fbase : NULL;
+}
+
 /*
- * glibc for x86-64 keeps condition variables of 2002 under the version GLIBC_2.2.5, and a look-up
- * without a version may find those.
+ * glibc for x86-64 keeps the condition variables of 2002 under the version GLIBC_2.2.5, and before
+ * 2.36 a look-up without a version finds those. With a version it finds glibc's own function, but
+ * skips that of another library that interposes, such as a sanitizer's.
  */
 static void *find(const char *name, const char *version)
 {
-    void *found = version != NULL ? dlvsym(RTLD_NEXT, name, version) : NULL;
+    void *plain = dlsym(RTLD_NEXT, name);
+    void *versioned = version != NULL ? dlvsym(RTLD_NEXT, name, version) : NULL;
 
-    return found != NULL ? found : dlsym(RTLD_NEXT, name);
+    if (versioned == NULL || (plain != NULL && object_of(plain) != object_of(versioned))) {
+        return plain;
+    }
+    return versioned;
 }
 
 #define FIND(field, name, version)                                                                 \

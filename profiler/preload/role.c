@@ -35,9 +35,12 @@ static const Rule by_name[] = {
 
 /* Files of QEMU's source tree. */
 static const Rule by_file[] = {
-    {"accel/", BQLREC_ROLE_VCPU},          {"util/rcu.c", BQLREC_ROLE_RCU},
-    {"util/main-loop.c", BQLREC_ROLE_MAIN}, {"iothread.c", BQLREC_ROLE_IOTHREAD},
-    {"ui/vnc", BQLREC_ROLE_VNC},           {"migration/", BQLREC_ROLE_MIGRATION},
+    {"accel/", BQLREC_ROLE_VCPU},
+    {"util/rcu.c", BQLREC_ROLE_RCU},
+    {"util/main-loop.c", BQLREC_ROLE_MAIN},
+    {"iothread.c", BQLREC_ROLE_IOTHREAD},
+    {"ui/vnc", BQLREC_ROLE_VNC},
+    {"migration/", BQLREC_ROLE_MIGRATION},
     {"util/thread-pool.c", BQLREC_ROLE_WORKER},
 };
 
