@@ -64,9 +64,7 @@ static __attribute__((noinline)) void learn_vcpu(int fd)
         bqlpre_self.vcpu_id = vcpu->id;
         bqlpre_self.run = atomic_load_explicit(&vcpu->run, memory_order_acquire);
     }
-    if (bqlpre_self.role != BQLREC_ROLE_VCPU) {
-        bqlpre_self.known_serial = 0; /* its role is certain now: register again */
-    }
+    bqlpre_self.known_serial = 0; /* role and number are certain now: register again */
 }
 
 static BqlPreExit exit_of(const struct kvm_run *run, int result)

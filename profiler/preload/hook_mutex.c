@@ -61,6 +61,9 @@ int bqlpre_unlock_bql(pthread_mutex_t *bql)
     BqlRecSelf *self;
     int error;
 
+    /* QEMU swaps its pointers in the main loop, holding the BQL: whoever takes it next comes by the
+     * hook again. */
+    bqlpre_hook();
     bqlpre_self.holds = false;
     if (BQLPRE_UNLIKELY(rec == NULL)) {
         return real()->mutex_unlock(bql);
