@@ -48,6 +48,14 @@ def test_recording_costs_little_more_than_its_timestamps(tmp_path: Path) -> None
     assert document["off_overhead_ns"] < document["timestamp_ns"]
 
 
+def test_recording_does_not_slow_qemu_down(tmp_path: Path) -> None:
+    needs("qemu-system-x86_64")
+    document = measure(tmp_path, "qemu-recorder", "--duration", "0.5")
+    for rate, slowdown in document["slowdown"].items():
+        low, high = slowdown["recorded"]["ci95"]
+        assert low <= 0 or high < 0.02, f"{rate}: {slowdown}"
+
+
 def test_the_disk_is_no_slower_than_qemus(block: dict[str, Any]) -> None:
     for placement, ratio in block["iops_ratio"].items():
         assert ratio["ci95"][1] >= 1.0, f"{placement}: {ratio}"

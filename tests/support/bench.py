@@ -10,6 +10,7 @@ from vmm.bench.qemu import Qemu
 
 QEMU = Qemu("/opt/qemu-system-x86_64", "10.0.2", "Debian 1:10.0.2")
 OWN_IOPS, QEMU_IOPS, FIO_IOPS, BATCHED_IOPS = 300.0, 200.0, 400.0, 600.0
+SYNC_PROFILE_SPEED = 0.8
 OWN_NS, QEMU_NS, PYTHON_NS = 27_000.0, 30_000.0, 45_000.0
 
 
@@ -39,6 +40,8 @@ class FakeRunner:
             return "note: fio talks\n" + json.dumps({"jobs": [{"read": {"iops": iops * speed}}]})
         own = "vmm" in command
         gain = self.iothread_gain if "iothread=io0" in words else 1.0
+        if "-enable-sync-profile" in command:
+            speed *= SYNC_PROFILE_SPEED
         ns = PYTHON_NS if "0x5e8" in words else OWN_NS if own else QEMU_NS
         times = {"mean_ns": ns / speed, "p50_ns": ns / speed, "p99_ns": 2 * ns / speed}
         result = {

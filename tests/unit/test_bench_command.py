@@ -30,7 +30,7 @@ FIGURES: dict[str, Any] = {
 def _everything_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vmm.commands.bench._require_kvm", lambda: None)
     monkeypatch.setattr("vmm.bench.process.run_child", FakeRunner())
-    monkeypatch.setattr("vmm.bench.qemu.find_qemu", lambda _run: QEMU)
+    monkeypatch.setattr("vmm.bench.qemu.find_qemu", lambda _run, _program="": QEMU)
     monkeypatch.setattr("vmm.bench.rounds.SETTLE_S", 0.0)
     monkeypatch.setattr("vmm.bench.qemu.micro_guest_path", lambda: Path("guest.elf"))
     monkeypatch.setattr("vmm.bench.fio.find_fio", lambda: "fio")
@@ -43,7 +43,7 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(bench, list(arguments), prog_name="bqlscope bench")
 
 
-@pytest.mark.parametrize("verb", ["recorder", "block", "exits"])
+@pytest.mark.parametrize("verb", ["recorder", "block", "exits", "qemu-recorder"])
 def test_a_table_fits_80_columns_and_has_no_escapes_without_a_terminal(verb: str) -> None:
     result = invoke(verb)
     assert result.exit_code == 0, result.output

@@ -10,12 +10,18 @@ from rich.text import Text
 
 from vmm.bench.block import PLACEMENTS, BlockResult
 from vmm.bench.exits import ExitsResult
+from vmm.bench.qemu_recorder import QemuRecorderResult
 from vmm.bench.statistics import Estimate, estimate
 
 WIDTH = 80
 BUSY = 0.5
 """Load average above which other processes are assumed to have taken part in the result."""
 PLACEMENT_TITLES = {"mainloop": "main loop", "iothread": "iothread"}
+VARIANT_TITLES = {
+    "plain": "as it is",
+    "recorded": "recorded by bqlscope qemu",
+    "sync-profile": "with -enable-sync-profile",
+}
 REGISTER_TITLES = {
     "bqlscope-serial": "bqlscope, serial port",
     "qemu-serial": "QEMU, serial port",
@@ -111,6 +117,29 @@ def exits_report(result: ExitsResult) -> RenderableType:
     return Group(
         _title("One PIO read as the guest sees it, in µs"), table, Text(), ratios, _note(note)
     )
+
+
+def _percent(value: Estimate) -> str:
+    return f"{value.median:+.1%} [{value.low:+.1%} to {value.high:+.1%}]".replace("%", " %")
+
+
+def qemu_recorder_report(result: QemuRecorderResult) -> RenderableType:
+    """What recording and sync-profile cost QEMU, a line each."""
+    parts: list[RenderableType] = []
+    for rate, title in (
+        ("iops", "Disk reads, queue in the main loop"),
+        ("accesses_per_s", "Reads of a serial port's register"),
+    ):
+        table = _table("QEMU", "per second", "slowdown [95 %]")
+        for name, own in result.rates[rate].items():
+            slowdown = "" if name == "plain" else _percent(result.slowdown(rate, name))
+            table.add_row(VARIANT_TITLES[name], _thousands(estimate(own)), slowdown)
+        parts += [_title(title), table, Text()]
+    note = f"QEMU {result.qemu.version}; {result.plan.trials} interleaved rounds; ratios per round"
+    parts.append(_note(note))
+    if result.load_average > BUSY:
+        parts.append(_note(_busy(result.load_average)))
+    return Group(*parts)
 
 
 def recorder_report(figures: Mapping[str, Any]) -> RenderableType:
