@@ -69,12 +69,12 @@ def test_json_goes_to_a_file_beside_the_table(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_without_a_verb_all_three_run(tmp_path: Path) -> None:
+def test_without_a_verb_all_four_run(tmp_path: Path) -> None:
     target = tmp_path / "all.json"
     result = invoke("--json", str(target))
     assert result.exit_code == 0, result.output
-    assert set(json.loads(target.read_text())) == {"recorder", "block", "exits"}
-    for title in ("lock and unlock", "random reads", "PIO read"):
+    assert set(json.loads(target.read_text())) == {"recorder", "block", "exits", "qemu-recorder"}
+    for title in ("lock and unlock", "random reads", "PIO read", "sync-profile"):
         assert title in result.stdout
 
 
@@ -102,11 +102,11 @@ def test_a_recorder_that_cannot_be_made_is_one_line(monkeypatch: pytest.MonkeyPa
     assert result.stderr.splitlines()[-1] == ("Error: recorder benchmark: No space left on device")
 
 
-@pytest.mark.parametrize("verb", ["block", "exits"])
+@pytest.mark.parametrize("verb", ["block", "exits", "qemu-recorder"])
 def test_a_missing_program_is_one_line_with_the_way_out(
     verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def missing(_run: object) -> None:
+    def missing(_run: object, _program: str = "") -> None:
         raise MissingToolError("qemu-system-x86_64 is not installed: 'sudo make bench-deps'")
 
     monkeypatch.setattr("vmm.bench.qemu.find_qemu", missing)
