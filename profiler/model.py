@@ -88,13 +88,18 @@ class ThreadInfo:
 
 @dataclass(frozen=True)
 class Site:
-    """A call site: C or Python code, or the device that a vCPU's exit went to (`region`)."""
+    """A call site: C or Python code, or what a vCPU's exit went to.
+
+    `region` is that as recorded: a device of our VMM, `mmio 0xfeb00e50` of QEMU. `device` is its
+    name for people, `virtio-mmio[23] 0xfeb00e50`, where somebody wrote down QEMU's memory map.
+    """
 
     index: int
     file: str
     line: int
     func: str
     region: str
+    device: str = ""
 
     @property
     def location(self) -> str:
@@ -103,8 +108,9 @@ class Site:
 
     @property
     def label(self) -> str:
-        """Name for people: the region if there is one, else function and place."""
-        return self.region or " ".join(filter(None, (self.func, self.location))) or "(other)"
+        """Name for people: the device, else the region, else function and place."""
+        place = " ".join(filter(None, (self.func, self.location)))
+        return self.device or self.region or place or "(other)"
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,10 @@ class Snapshot:
             return "(unrecorded)"
         thread = self._threads_by_index.get(who.thread)
         return thread.label if thread else f"thread {who.thread}"
+
+    def site(self, index: int) -> Site | None:
+        """The call site with this id; None if its entry was not complete yet."""
+        return self._sites_by_index.get(index)
 
     def site_label(self, site: int) -> str:
         """Label of a site id; `site N` if its entry was not complete yet."""

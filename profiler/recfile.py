@@ -37,7 +37,7 @@ class RecordingFile:
             os.close(self._fd)
             raise self.error("not a regular file")
         self.size = status.st_size
-        self.device, self.inode = status.st_dev, status.st_ino
+        self.device, self.inode, self.owner = status.st_dev, status.st_ino, status.st_uid
 
     def close(self) -> None:
         """Close the file."""

@@ -37,11 +37,15 @@ class Distribution:
 class Line:
     """Figures of a role (`site` is None) or of a role at one call site. Times in nanoseconds.
 
-    `gil_ns` and `blocked_ns` are parts of the hold; `blocked_ns` has only reasons that occurred.
+    `site` is the label of the call site; `region` and `device` are what a vCPU accessed there, as
+    recorded and by name, None where that is not known. `gil_ns` and `blocked_ns` are parts of the
+    hold; `blocked_ns` has only reasons that occurred.
     """
 
     role: Role
     site: str | None
+    region: str | None
+    device: str | None
     threads: int
     acquisitions: int
     contended: int
@@ -56,6 +60,8 @@ class Line:
         return {
             "role": self.role.label,
             "site": self.site,
+            "region": self.region,
+            "device": self.device,
             "threads": self.threads,
             "acquisitions": self.acquisitions,
             "contended": self.contended,
@@ -114,7 +120,7 @@ def summarise(snapshot: Snapshot) -> Summary:
         by_role[role].append(row)
         by_site[role, snapshot.site_label(row.site)].append(row)
     clock = snapshot.clock
-    sites = [_line(clock, role, site, rows) for (role, site), rows in by_site.items()]
+    sites = [_line(snapshot, role, site, rows) for (role, site), rows in by_site.items()]
     sites.sort(key=lambda line: (-line.wait.total, -line.hold.total, line.role, line.site or ""))
     vcpus = vcpu_threads(snapshot)
     return Summary(
@@ -127,7 +133,7 @@ def summarise(snapshot: Snapshot) -> Summary:
             sum(row.wait_total for row in by_role[Role.VCPU]), vcpus * snapshot.elapsed
         ),
         mainloop_bql_hold_share=_share(hold_ticks(snapshot, Role.MAIN), snapshot.elapsed),
-        roles=tuple(_line(clock, role, None, by_role[role]) for role in Role if by_role[role]),
+        roles=tuple(_line(snapshot, role, None, by_role[role]) for role in Role if by_role[role]),
         sites=tuple(sites),
     )
 
@@ -165,15 +171,20 @@ def _share(part: int, whole: int) -> float:
     return min(1.0, part / whole) if whole > 0 else 0.0
 
 
-def _line(clock: Clock, role: Role, site: str | None, rows: Sequence[Row]) -> Line:
+def _line(snapshot: Snapshot, role: Role, site: str | None, rows: Sequence[Row]) -> Line:
+    """One line; rows at sites of one label are at one device, so the first one's is everybody's."""
+    clock = snapshot.clock
     blocked = {
         reason: clock.ns(sum(row.blocked_ticks[reason] for row in rows))
         for reason in Blocked
         if any(row.blocked_ticks[reason] for row in rows)
     }
+    entry = None if site is None else snapshot.site(rows[0].site)
     return Line(
         role=role,
         site=site,
+        region=(entry.region or None) if entry else None,
+        device=(entry.device or None) if entry else None,
         threads=len({row.thread for row in rows}),
         acquisitions=sum(row.total for row in rows),
         contended=sum(row.contended for row in rows),
