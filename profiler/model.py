@@ -86,6 +86,13 @@ class ThreadInfo:
         return self.name or f"thread {self.index}"
 
 
+_EXITS = ("pio", "mmio", "exit ")
+"""How the region of a QEMU's vCPU begins: what KVM came back for."""
+
+_DISPATCH = ("physmem.c:", "cputlb.c:")
+"""Files of QEMU that take the lock to call the device itself, under KVM and under TCG."""
+
+
 @dataclass(frozen=True)
 class Site:
     """A call site: C or Python code, or what a vCPU's exit went to.
@@ -108,9 +115,16 @@ class Site:
 
     @property
     def label(self) -> str:
-        """Name for people: the device, else the region, else function and place."""
+        """Name for people: the device, else the region, else function and place.
+
+        QEMU also takes the lock around an exit, not only to reach the device: then the place comes
+        first and what the exit was for after it, `kvm.c:5459 (serial 0x3fd)`.
+        """
         place = " ".join(filter(None, (self.func, self.location)))
-        return self.device or self.region or place or "(other)"
+        what = self.device or self.region
+        if what and self.region.startswith(_EXITS) and not self.location.startswith(_DISPATCH):
+            return f"{place} ({what})"
+        return what or place or "(other)"
 
 
 @dataclass(frozen=True)

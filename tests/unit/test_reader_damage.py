@@ -71,7 +71,7 @@ def test_records_that_contradict_the_layout_are_damage(tmp_path: Path) -> None:
 
     def reason(build: RecordingBuilder) -> None:
         build.hold_now(0, 1)
-        build.live["blocked"] = 9
+        build.live["blocked"] = 10
 
     for damage in (role, row_index, row_owner, nobody, event_kind, reason):
         build = example()

@@ -230,8 +230,8 @@ def test_only_addresses_can_be_uncovered() -> None:
 
 
 def test_a_site_is_labelled_by_device_region_and_place_in_this_order() -> None:
-    assert Site(1, "a/b.c", 7, "f", "pio 0x3f8", "serial 0x3f8").label == "serial 0x3f8"
-    assert Site(1, "a/b.c", 7, "f", "pio 0x3f8").label == "pio 0x3f8"
+    assert Site(1, "system/physmem.c", 7, "f", "pio 0x3f8", "serial 0x3f8").label == "serial 0x3f8"
+    assert Site(1, "system/physmem.c", 7, "f", "pio 0x3f8").label == "pio 0x3f8"
     assert Site(1, "a/b.c", 7, "f", "").label == "f b.c:7"
     assert Site(0, "", 0, "", "").label == "(other)"
 
@@ -249,3 +249,12 @@ def test_the_summary_shows_devices_and_its_json_has_the_raw_region_too(
     assert named["serial 0x3f8"] == ("pio 0x3f8", "serial 0x3f8")
     assert named["pio 0x80"] == ("pio 0x80", None)
     assert {(line["region"], line["device"]) for line in document["roles"]} == {(None, None)}
+
+
+def test_a_lock_around_an_exit_is_not_the_devices_own() -> None:
+    site = Site(1, "target/i386/kvm/kvm.c", 5459, "", "pio 0x3f8", "serial 0x3f8")
+    assert site.label == "kvm.c:5459 (serial 0x3f8)"
+    assert Site(1, "accel/kvm/kvm-all.c", 3284, "", "exit intr").label == (
+        "kvm-all.c:3284 (exit intr)"
+    )
+    assert Site(1, "vmm/native/iospace.c", 88, "dispatch", "serial").label == "serial"
