@@ -2,8 +2,8 @@
 /*
  * QEMU's own function pointers. include/qemu/thread.h of QEMU declares them and says that they are
  * read at each use; util/qsp.c swaps them when somebody says `sync-profile on` or `off`. So a hook
- * can be taken out at any time. It is put back, in front of whatever is there then, when the lock is
- * released by whoever did it, and when an acquisition arrives without a call site.
+ * can be taken out at any time. It is put back, in front of whatever is there then, when the lock
+ * is released by whoever did it, and when an acquisition arrives without a call site.
  */
 #include <dlfcn.h>
 #include <stdio.h>
