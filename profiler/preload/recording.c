@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The recording's life inside QEMU: opened at the first acquisition, so that `qemu --version`
- * leaves nothing behind; opened again by a child that goes on using the lock, which is what
- * -daemonize makes of QEMU; closed at the exit, when other threads may still run.
+ * The recording's life inside QEMU: opened at the first acquisition; opened again by a child that
+ * goes on using the lock, which is what -daemonize makes of QEMU; closed at the exit, when other
+ * threads may still run.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -90,10 +90,21 @@ void bqlpre_after_fork_in_child(void)
     }
 }
 
+/* QEMU takes the lock also to tell its version: a process that never had a second thread was no
+ * virtual machine. */
+static bool worth_keeping(void)
+{
+    return bqlpre.path != NULL || bqlrec_get(bqlrec_header(bqlpre.rec)->threads_used) > 1;
+}
+
 void bqlpre_end(void)
 {
-    if (atomic_load_explicit(&bqlpre.state, memory_order_acquire) == BQLPRE_OPEN) {
-        bqlrec_finish(bqlpre.rec);
+    if (atomic_load_explicit(&bqlpre.state, memory_order_acquire) != BQLPRE_OPEN) {
+        return;
+    }
+    bqlrec_finish(bqlpre.rec);
+    if (!worth_keeping() && bqlpre.opened_pid == getpid()) {
+        unlink(bqlrec_path(bqlpre.rec));
     }
 }
 
