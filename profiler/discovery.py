@@ -50,3 +50,17 @@ def maps_file(pid: int, device: int, inode: int, proc: Path = PROC) -> bool:
             return any(tuple(line.split(maxsplit=5)[3:5]) == wanted for line in lines)
     except OSError:
         return True
+
+
+def shared_files(pid: int, proc: Path = PROC) -> list[Path]:
+    """Files that a process has mapped shared, as recordings are. Empty if that is not known."""
+    found = {}
+    try:
+        with (proc / str(pid) / "maps").open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                _, mode, _, _, inode, *path = line.rstrip("\n").split(maxsplit=5)
+                if mode.endswith("s") and inode != "0" and path and path[0].startswith("/"):
+                    found[Path(path[0])] = True
+    except (OSError, ValueError):
+        return []
+    return list(found)

@@ -22,7 +22,12 @@ from types import TracebackType
 import numpy as np
 
 from profiler import decode, layout
-from profiler.discovery import maps_file, process_start_time, recording_directories
+from profiler.discovery import (
+    maps_file,
+    process_start_time,
+    recording_directories,
+    shared_files,
+)
 from profiler.errors import RecordingError
 from profiler.geometry import Geometry
 from profiler.layout import FileState, ThreadState
@@ -44,7 +49,7 @@ from profiler.qemu.regions import RegionNames, device_of
 from profiler.recfile import RecordingFile
 from profiler.thread_copy import ThreadCopy, attempts, copy_thread
 
-__all__ = ["Recording", "find_recordings"]
+__all__ = ["Recording", "find_recordings", "recording_of"]
 
 _EVENTS_HEAD = layout.THREAD.fields["events_head"][1] if layout.THREAD.fields else 0
 
@@ -252,6 +257,16 @@ def find_recordings(directories: Sequence[Path] | None = None) -> list[Process]:
             with suppress(RecordingError), Recording.open(path) as recording:
                 found.append(recording.process)
     return sorted(found, key=lambda process: (not process.alive, process.pid))
+
+
+def recording_of(pid: int) -> Process | None:
+    """The recording that a running process writes, wherever it lies; None if there is none."""
+    for path in filter(Path.is_file, shared_files(pid)):
+        with suppress(RecordingError), Recording.open(path) as recording:
+            process = recording.process
+            if process.pid == pid and process.alive:
+                return process
+    return None
 
 
 def _path_of(pid: int, directories: Sequence[Path] | None) -> Path:

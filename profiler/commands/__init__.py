@@ -25,6 +25,9 @@ VERBS: dict[str, Verb] = {
     "summary": Verb(
         "profiler.commands.summary:summary", "Show who took the lock and who waited for whom."
     ),
+    "attach": Verb(
+        "profiler.commands.attach:attach", "Poll the lock statistics of a QEMU that runs already."
+    ),
     "compare": Verb(
         "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
     ),

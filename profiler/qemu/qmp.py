@@ -41,6 +41,10 @@ class QmpClosedError(QmpError):
     """QEMU ended, or closed the monitor."""
 
 
+class QmpTimeoutError(QmpError):
+    """QEMU did not answer in time. The connection stays usable; a late answer is dropped."""
+
+
 class Qmp:
     """A connection to a monitor. A context manager."""
 
@@ -127,7 +131,7 @@ class Qmp:
                 f"QEMU refuses the command {command}: {error.error.error.desc}"
             ) from error
         except TimeoutError as error:
-            raise QmpError(
+            raise QmpTimeoutError(
                 f"QEMU did not answer {command} in {self._command_timeout:g} s: its main loop is"
                 " stuck, or the process is stopped; try again later"
             ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.qemu.qmp import Qmp, QmpClosedError, QmpError
+from profiler.qemu.qmp import Qmp, QmpClosedError, QmpError, QmpTimeoutError
 from tests.support.fake_monitor import HANG_UP, SILENCE, FakeMonitor, Refusal
 
 
@@ -65,7 +65,7 @@ def test_an_answer_that_does_not_come_costs_the_time_limit(tmp_path: Path) -> No
     answers = {"stop": SILENCE, "cont": {}}
     with FakeMonitor(tmp_path / "q", answers) as monitor:
         with connect(monitor.path, command_timeout=0.3) as qmp:
-            with pytest.raises(QmpError, match=r"did not answer stop in 0\.3 s"):
+            with pytest.raises(QmpTimeoutError, match=r"did not answer stop in 0\.3 s"):
                 qmp.execute("stop")
             assert qmp.execute("cont") == {}
 
