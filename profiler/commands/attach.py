@@ -126,7 +126,7 @@ def attach(
 
 
 def _refuse_recorded(pid: int) -> None:
-    """QEMU's statistics and the recorder want the same hook: the later one wins."""
+    """What is recorded already tells more, and QEMU's statistics would only slow it down."""
     recorded = recording_of(pid)
     if recorded is not None:
         name = str(pid) if recorded.path.name == f"{pid}.bql" else str(recorded.path)
