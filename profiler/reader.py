@@ -45,6 +45,7 @@ from profiler.model import (
     Snapshot,
     ThreadInfo,
 )
+from profiler.qemu.mtree import MemoryMap
 from profiler.qemu.regions import RegionNames, device_of
 from profiler.recfile import RecordingFile
 from profiler.thread_copy import ThreadCopy, attempts, copy_thread
@@ -186,6 +187,10 @@ class Recording:
             raw = self._file.records(part.offset, part, count, layout.SITE)
         return frozenset(decode.text(entry["region"]) for entry in raw if entry["ready"] == 1)
 
+    def names(self) -> MemoryMap:
+        """The devices at addresses, as somebody wrote them down; empty if nobody did."""
+        return self._names.current()
+
     def _is_alive(self) -> bool:
         return self._mapped and (process_start_time(self._process.pid) == self._process.start_time)
 
@@ -275,6 +280,9 @@ def _path_of(pid: int, directories: Sequence[Path] | None) -> Path:
         path = directory / f"{pid}.bql"
         if path.exists():
             return path
+    elsewhere = recording_of(pid) if directories is None else None
+    if elsewhere is not None:
+        return elsewhere.path
     places = ", ".join(str(directory) for directory in searched)
     raise RecordingError(f"process {pid} has no recording in {places}")
 

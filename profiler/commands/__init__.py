@@ -28,6 +28,9 @@ VERBS: dict[str, Verb] = {
     "attach": Verb(
         "profiler.commands.attach:attach", "Poll the lock statistics of a QEMU that runs already."
     ),
+    "devices": Verb(
+        "profiler.commands.devices:devices", "Name the devices in the recording of a QEMU."
+    ),
     "compare": Verb(
         "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
     ),
