@@ -3,6 +3,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich import box
@@ -14,7 +15,7 @@ from profiler.blame import BlameMatrix, blame_matrix
 from profiler.commands.output import STDOUT, output_file, write_json
 from profiler.model import Clock, Snapshot
 from profiler.reader import Recording
-from profiler.summary import Line, Summary, summarise
+from profiler.summary import Line, summarise
 
 MAX_WIDTH = 80
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
@@ -45,11 +46,10 @@ def summary(recording: str, sites: int, json_path: Path | None) -> None:
     """
     with Recording.open(recording) as opened:
         snapshot = opened.snapshot(events=False)
-    figures, matrix = summarise(snapshot), blame_matrix(snapshot)
     if json_path is not None:
-        _write_json(json_path, figures, matrix, snapshot.clock)
+        write_json(json_path, summary_document(snapshot))
     if json_path != STDOUT:
-        _print(snapshot, figures, matrix, sites)
+        print_summary(summary_console(), snapshot, sites)
 
 
 def duration(ns: float) -> str:
@@ -60,7 +60,9 @@ def duration(ns: float) -> str:
     return "0"
 
 
-def _write_json(path: Path, figures: Summary, matrix: BlameMatrix, clock: Clock) -> None:
+def summary_document(snapshot: Snapshot) -> dict[str, Any]:
+    """All figures of a snapshot or an interval as JSON values."""
+    matrix, clock = blame_matrix(snapshot), snapshot.clock
     blame = {
         waiter: {
             holder: clock.ns(ticks)
@@ -69,12 +71,19 @@ def _write_json(path: Path, figures: Summary, matrix: BlameMatrix, clock: Clock)
         }
         for waiter, cells in zip(matrix.waiters, matrix.ticks, strict=True)
     }
-    write_json(path, {**figures.to_json(), "blame_ns": blame})
+    return {**summarise(snapshot).to_json(), "blame_ns": blame}
 
 
-def _print(snapshot: Snapshot, figures: Summary, matrix: BlameMatrix, sites: int) -> None:
-    console = Console(highlight=False)
+def summary_console(stderr: bool = False) -> Console:
+    """A console of at most MAX_WIDTH columns, on one of the standard streams."""
+    console = Console(highlight=False, stderr=stderr)
     console.width = min(console.width, MAX_WIDTH)
+    return console
+
+
+def print_summary(console: Console, snapshot: Snapshot, sites: int) -> None:
+    """Print the tables of a snapshot or an interval, with at most so many call sites."""
+    figures, matrix = summarise(snapshot), blame_matrix(snapshot)
     console.print(
         Text(
             f"{figures.process_name} {figures.pid}, {duration(figures.interval_ns)}:"
