@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 
 from profiler.commands import compare as module
 from profiler.compare import drive as drive_module
-from profiler.compare.plan import Drive
+from profiler.compare.own import OwnVmm
 from profiler.compare.runner import Runner
+from profiler.compare.workload import Drive
 from profiler.errors import UserError
 from tests.support import fake_vmm
 from tests.support.compare import make_locks
@@ -42,8 +43,8 @@ def invoke(tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch) -> Inv
             yield drive
 
     def run(*arguments: str, behaviour: str = "ok") -> Result:
-        command = [sys.executable, fake_vmm.__file__, behaviour, str(tmp_path)]
-        monkeypatch.setattr(module, "Runner", functools.partial(Runner, command=command))
+        program = (sys.executable, fake_vmm.__file__, behaviour, str(tmp_path))
+        monkeypatch.setattr(module, "OwnVmm", functools.partial(OwnVmm, program=program))
         monkeypatch.setattr(module, "temporary_drive", small_drive)
         monkeypatch.setattr(module, "read_locks", lambda _path, _ns: make_locks())
         return CliRunner().invoke(module.compare, ["--trials", "1", *arguments])

@@ -7,18 +7,17 @@ import math
 import pytest
 from rich.console import Console
 
+from profiler.compare.blame_words import blame_lines, site_words
+from profiler.compare.header import size_text
 from profiler.compare.locks import BlamePair
-from profiler.compare.plan import Placement
+from profiler.compare.page import print_page
+from profiler.compare.placement import Placement
 from profiler.compare.result import BlameShare, Result, build_result
 from profiler.compare.statistics import Estimate, Ratio
 from profiler.compare.table import (
     WIDTH,
-    blame_lines,
     estimate_text,
-    print_result,
     ratio_text,
-    site_words,
-    size_text,
 )
 from profiler.compare.text import factor, number
 from profiler.compare.verdict import build_verdict
@@ -77,7 +76,7 @@ hardware; trust the ratios, not the absolute times.
 
 def page(result: Result, width: int = WIDTH) -> str:
     stream = io.StringIO()
-    print_result(Console(file=stream, width=width), result, build_verdict(result))
+    print_page(Console(file=stream, width=width), [(result, build_verdict(result))])
     return stream.getvalue()
 
 
@@ -87,8 +86,7 @@ def plain(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
 
-def test_the_page_is_the_golden_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("profiler.compare.table.product_version", lambda: "0")
+def test_the_page_is_the_golden_one() -> None:
     assert plain(page(make_result(host=SMALL_HOST))) == plain(GOLDEN)
 
 
