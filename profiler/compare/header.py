@@ -5,6 +5,7 @@ Rule: transport, interrupt path, polling, backend and queue depth are named for 
 each of them can make more of a difference than the placement.
 """
 
+import shlex
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -72,12 +73,17 @@ def _trials_line(result: Result) -> Line:
     )
 
 
+def _additions(result: Result) -> list[str]:
+    arguments = result.plan.vmm.identity.arguments
+    return [shlex.join(arguments)] if arguments else []
+
+
 def header_lines(result: Result) -> list[Line]:
     """The lines of a comparison within one VMM."""
     vmm = result.plan.vmm.identity
     parts = [f"{vmm.title} {vmm.version}"]
     parts += [vmm.machine] if vmm.machine else []
-    parts += [_machine(result), vmm.transport, *vmm.arguments]
+    parts += [_machine(result), vmm.transport, *_additions(result)]
     return [
         ("vmm", ", ".join(parts)),
         _host_line(result),
@@ -91,7 +97,7 @@ def header_lines(result: Result) -> list[Line]:
 def _vmm_line(result: Result) -> Line:
     vmm = result.plan.vmm.identity
     parts = [vmm.version, *([vmm.machine] if vmm.machine else []), vmm.transport]
-    parts += [f"irq {_irq(result)}", f"aio={result.plan.drive.aio}", *vmm.arguments]
+    parts += [f"irq {_irq(result)}", f"aio={result.plan.drive.aio}", *_additions(result)]
     return vmm.title, ", ".join(parts)
 
 

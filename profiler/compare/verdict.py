@@ -126,6 +126,11 @@ def caveats(result: Result) -> tuple[str, ...]:
             "The host is nested (kvm_pvm): a VM exit costs many times its price on hardware; "
             "trust the ratios, not the absolute times."
         )
+    if any(p.iothreads and p.irq == p.usual_irq == "mainloop" for p in result.plan.placements):
+        found.append(
+            "On QEMU's virtio-mmio the interrupts of an iothread pass through the main loop, which "
+            "takes back part of its gain; on PCI (--machine q35) they do not."
+        )
     if not result.plan.drive.direct:
         found.append(
             "The image has no O_DIRECT here: reads went through the page cache, which hides the "
