@@ -50,8 +50,10 @@ def _places(snapshot: Snapshot) -> Callable[[Who], str]:
     waits = {row.who for row in snapshot.rows if 0 < row.total == row.acquisitions[Kind.COND]}
 
     def place(who: Who) -> str:
-        label = snapshot.site_label(who.site)
-        return f"{AFTER_WAIT} ({label})" if who in waits else label
+        site = snapshot.site(who.site)
+        if site is not None and site.location and who in waits:
+            return f"{AFTER_WAIT} ({site.location})"
+        return snapshot.site_label(who.site)
 
     return place
 
