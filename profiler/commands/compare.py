@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`bqlscope compare`: what does moving a disk off the main loop do, here, to this workload?"""
 
-import json
-import os
-import shutil
+import shlex
 import signal
-import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -17,33 +12,29 @@ from typing import Any, NoReturn
 import click
 from rich.console import Console
 
-from profiler.commands.output import output_file, write_whole
+from profiler.commands.compare_output import build_document, save_directory, write_document
+from profiler.commands.output import STDOUT, output_file
 from profiler.compare.drive import temporary_drive, user_drive
-from profiler.compare.fail_if import Check, FailIfError, Outcome, evaluate, parse_check
+from profiler.compare.fail_if import Check, FailIfError, Outcome, evaluate, parse_checks
 from profiler.compare.host import detect_host
-from profiler.compare.plan import (
-    IRQ_PATHS,
-    PLACEMENT_KINDS,
-    RW_MODES,
-    Drive,
-    Placement,
-    Plan,
-    PlanError,
-    Workload,
-    parse_placements,
-    parse_size,
-)
+from profiler.compare.own import OwnVmm
+from profiler.compare.page import print_page, print_verdicts
+from profiler.compare.placement import IRQ_PATHS, PLACEMENT_KINDS, PlanError
+from profiler.compare.plan import Plan
 from profiler.compare.progress import reporter
+from profiler.compare.qemu import AIO_ENGINES, MACHINES, QemuVmm, micro_guest
+from profiler.compare.qemu_program import PROGRAM, find_qemu
 from profiler.compare.recording import read_locks
-from profiler.compare.result import Result, build_result, to_json
+from profiler.compare.result import build_result
 from profiler.compare.runner import Runner
-from profiler.compare.statistics import finite
-from profiler.compare.table import WIDTH, print_result, print_verdict
-from profiler.compare.verdict import Verdict, build_verdict
+from profiler.compare.table import WIDTH
+from profiler.compare.verdict import build_verdict
+from profiler.compare.vmm import Vmm
+from profiler.compare.workload import RW_MODES, Drive, Workload, parse_size
 from profiler.errors import UserError
 
+VMMS = ("bqlscope", "qemu")
 EXIT_CHECK_FAILED = 3
-STDOUT = Path("-")
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -66,63 +57,69 @@ def _names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-@contextmanager
-def _save_directory(target: Path | None) -> Iterator[Path | None]:
-    """A directory inside `target` that becomes its content if the block succeeds.
-
-    Raises `UserError` when the directory cannot be made or already holds a comparison.
-    """
-    if target is None:
-        yield None
-        return
-    created = not target.exists()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        if (target / "compare.json").exists():
-            raise UserError(f"--save {target}: there is a saved comparison already")
-        partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=target))
-    except OSError as error:
-        raise UserError(f"--save {target}: {error.strerror}") from error
-    done = False
-    try:
-        yield partial
-        for path in sorted(partial.iterdir()):
-            os.replace(path, target / path.name)
-        done = True
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if created and not done:
-            shutil.rmtree(target, ignore_errors=True)
-
-
-def _write_json(target: Path, document: dict[str, Any]) -> None:
-    """Write the document whole or not at all.  Raises `UserError`."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    try:
-        write_whole(target, text)
-    except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}", 1) from error
-
-
-def _document(result: Result, verdict: Verdict, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    date = datetime.now(UTC).isoformat(timespec="seconds")
-    checks = [
-        {"check": o.check.text, "value": finite(o.value), "failed": o.failed} for o in outcomes
-    ]
-    return {**to_json(result, date), "verdict": verdict.to_json(), "checks": checks}
-
-
 def _drive(stack: ExitStack, path: Path | None, rw: str, allow_write: bool) -> Drive:
     if path is None:
         return stack.enter_context(temporary_drive())
     return user_drive(path, rw, allow_write)
 
 
-def _parse_checks(texts: Sequence[str], placements: Sequence[Placement]) -> list[Check]:
+def _parse_checks(texts: Sequence[str], plans: Sequence[Plan]) -> list[Check]:
+    vmms = {plan.key: plan.placements for plan in plans}
     try:
-        return [parse_check(text, placements) for text in texts]
+        return [check for text in texts for check in parse_checks(text, vmms)]
     except FailIfError as error:
         raise click.UsageError(f"--fail-if: {error}") from error
+
+
+def _vmms(
+    names: Sequence[str],
+    accel: str,
+    qemu: str | None,
+    machine: str | None,
+    qemu_aio: str | None,
+    qemu_args: str | None,
+) -> list[Vmm]:
+    """The VMMs named, in that order.
+
+    Raises `PlanError` for options that do not fit them, `UserError` if QEMU cannot run here.
+    """
+    for name in names:
+        if name not in VMMS:
+            raise PlanError(f"--vmm: unknown '{name}', choose from {', '.join(VMMS)}")
+    if not names or len(set(names)) != len(names):
+        raise PlanError("--vmm needs each VMM once, as in bqlscope,qemu")
+    if "qemu" not in names:
+        given = {"--qemu": qemu, "--machine": machine, "--qemu-aio": qemu_aio}
+        for option, value in {**given, "--qemu-args": qemu_args}.items():
+            if value is not None:
+                raise PlanError(f"{option} needs --vmm qemu or --vmm bqlscope,qemu")
+        return [OwnVmm()]
+    if accel == "qtest":
+        raise PlanError("--accel qtest exists in bqlscope's own VMM only: add --vmm bqlscope")
+    try:
+        arguments = tuple(shlex.split(qemu_args or ""))
+    except ValueError as error:
+        raise PlanError(f"--qemu-args: {error}") from error
+    if not detect_host().kvm:
+        raise UserError(
+            "--vmm qemu needs /dev/kvm, which cannot be opened here; bqlscope's own VMM does "
+            "without: --vmm bqlscope --accel qtest"
+        )
+    chosen = MACHINES[machine or "microvm"]
+    other = QemuVmm(find_qemu(qemu or PROGRAM), micro_guest(), chosen, qemu_aio, arguments)
+    return [OwnVmm() if name == "bqlscope" else other for name in names]
+
+
+def _plans(
+    vmms: Sequence[Vmm],
+    kinds: Sequence[str],
+    irqs: Sequence[str],
+    work: Workload,
+    image: Drive,
+    trials: int,
+) -> list[Plan]:
+    """One plan for each VMM.  Raises `PlanError`."""
+    return [Plan(vmm, vmm.placements(kinds, irqs), work, vmm.drive(image), trials) for vmm in vmms]
 
 
 def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
@@ -136,6 +133,7 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     epilog="\b\nExamples:\n"
     "  bqlscope compare --placements mainloop,vcpu,iothread --trials 9\n"
     "  bqlscope compare --drive /dev/nvme0n1 --json result.json\n"
+    "  bqlscope compare --vmm bqlscope,qemu --trials 9\n"
     "  bqlscope compare --fail-if 'ratios.vcpu_bql_wait_share.low<2' --quiet"
 )
 @click.option(
@@ -148,11 +146,33 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 )
 @click.option(
     "--irq",
-    default="irqfd",
-    show_default=True,
     help=f"How completions reach the guest: {', '.join(IRQ_PATHS)}. 'mainloop' sends them through "
     "the main loop and the BQL, as virtio-mmio does in QEMU. With irqfd,mainloop every iothread "
-    "placement is run with each. With 'none' the guest asks for no interrupts.",
+    "placement is run with each. With 'none' the guest asks for no interrupts. Default: irqfd; for "
+    "QEMU the one its machine has.",
+)
+@click.option(
+    "--vmm",
+    default="bqlscope",
+    show_default=True,
+    help="Who runs the guest: bqlscope, qemu (unmodified, its lock recorded), or bqlscope,qemu: "
+    "both, interleaved, in one table.",
+)
+@click.option("--qemu", metavar="PROGRAM", help=f"The QEMU to run.  [default: {PROGRAM}]")
+@click.option(
+    "--machine",
+    type=click.Choice(tuple(MACHINES)),
+    help="QEMU's machine: microvm (the default) has virtio-mmio, q35 has PCI.",
+)
+@click.option(
+    "--qemu-aio",
+    type=click.Choice(AIO_ENGINES),
+    help="QEMU's disk backend. Default: native, or threads where the image has no O_DIRECT.",
+)
+@click.option(
+    "--qemu-args",
+    metavar="WORDS",
+    help="More words for QEMU's command line, in one argument: '-cpu host'.",
 )
 @click.option(
     "--smp",
@@ -229,8 +249,13 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
 @click.option("--quiet", is_flag=True, help="No progress and no table, only the verdict.")
 def compare(
     *,
+    vmm: str,
+    qemu: str | None,
+    machine: str | None,
+    qemu_aio: str | None,
+    qemu_args: str | None,
     placements: str,
-    irq: str,
+    irq: str | None,
     drive: Path | None,
     allow_write: bool,
     trials: int,
@@ -246,24 +271,25 @@ def compare(
     the main loop (under the big lock) and by an iothread (without it), and prints medians, ratios
     with 95 % intervals, who blocked whom, and a verdict.
 
-    Exit status: 0 done, 1 a trial failed twice, 2 wrong usage, 3 a --fail-if holds, 130
-    interrupted.
+    With --vmm qemu the same is done to an unmodified QEMU.
+
+    Exit status: 0 done, 1 a trial failed twice, 2 wrong usage, 3 a --fail-if holds or QEMU is not
+    installed, 130 interrupted.
     """
     with ExitStack() as stack:
         stack.enter_context(_orderly_termination())
         try:
-            chosen = parse_placements(_names(placements), _names(irq))
+            vmms = _vmms(_names(vmm), workload["accel"], qemu, machine, qemu_aio, qemu_args)
             work = Workload(**workload)
-            checks = _parse_checks(fail_if, chosen)
-            # Placements and trials are judged before the image is made.
-            Plan(chosen, work, Drive(Path(), "none"), trials)
-            image = _drive(stack, drive, work.rw, allow_write)
+            choice = (vmms, _names(placements), _names(irq or ""), work)
+            # Everything is judged before the image is made.
+            checks = _parse_checks(fail_if, _plans(*choice, Drive(Path(), "none"), trials))
+            plans = _plans(*choice, _drive(stack, drive, work.rw, allow_write), trials)
         except PlanError as error:
             raise click.UsageError(str(error)) from error
-        keep = stack.enter_context(_save_directory(save))
-        plan = Plan(chosen, work, image, trials)
+        keep = stack.enter_context(save_directory(save))
         try:
-            outcomes = _measure(plan, checks, keep, json_file, quiet)
+            outcomes = _measure(plans, checks, keep, json_file, quiet)
         except KeyboardInterrupt:
             click.echo("bqlscope: interrupted", err=True)
             raise SystemExit(EXIT_INTERRUPTED) from None
@@ -272,29 +298,30 @@ def compare(
 
 
 def _measure(
-    plan: Plan, checks: Sequence[Check], keep: Path | None, json_file: Path | None, quiet: bool
+    plans: Sequence[Plan],
+    checks: Sequence[Check],
+    keep: Path | None,
+    json_file: Path | None,
+    quiet: bool,
 ) -> list[Outcome]:
     """Run the trials, print, write JSON, and evaluate the checks."""
-    errors = Console(stderr=True)
-    with reporter(errors, len(plan), quiet) as shown:
-        trials = Runner(plan, read_locks, keep=keep).run(shown)
-    result = build_result(plan, detect_host(), trials)
-    verdict = build_verdict(result)
-    outcomes = [evaluate(check, result) for check in checks]
-    document = _document(result, verdict, outcomes)
+    with reporter(Console(stderr=True), sum(map(len, plans)), quiet) as shown:
+        trials = Runner(plans, read_locks, keep=keep).run(shown)
+    results = {plan.key: build_result(plan, detect_host(), trials) for plan in plans}
+    judged = [(result, build_verdict(result)) for result in results.values()]
+    outcomes = [evaluate(check, results[check.vmm]) for check in checks]
+    document = build_document(judged, outcomes)
     if keep is not None:
-        _write_json(keep / "compare.json", document)
+        write_document(keep / "compare.json", document)
     console = Console(stderr=json_file == STDOUT)
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     if quiet:
-        print_verdict(console, verdict)
+        print_verdicts(console, judged)
     else:
-        print_result(console, result, verdict)
+        print_page(console, judged)
     for outcome in outcomes:
-        click.echo(f"--fail-if {outcome.line()}", err=True)
-    if json_file == STDOUT:
-        json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
-        sys.stdout.write("\n")
-    elif json_file is not None:
-        _write_json(json_file, document)
+        line = outcome.line_with_vmm() if len(plans) > 1 else outcome.line()
+        click.echo(f"--fail-if {line}", err=True)
+    if json_file is not None:
+        write_document(json_file, document)
     return outcomes

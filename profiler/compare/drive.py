@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from profiler.compare.plan import Drive, PlanError
+from profiler.compare.placement import PlanError
+from profiler.compare.workload import Drive
 from profiler.errors import UserError
 
 TEMPORARY_SIZE = 256 << 20

@@ -7,6 +7,8 @@ from pathlib import Path
 
 HANDOFF = "handoff"
 UNKNOWN = "unknown"
+AFTER_WAIT = "after a condition wait"
+"""How the name of a place begins where the lock is only ever re-taken at the end of such a wait."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Silent:
 
     def retried(self, slot: Slot, reason: str) -> None:
         """One line about the failure."""
-        message = f"trial {slot.trial + 1} of {slot.placement.name} failed, retrying: {reason}"
+        message = f"trial {slot.trial + 1} of {slot.name} failed, retrying: {reason}"
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -50,7 +50,7 @@ class Lines(Silent):
         """The trial's place in the run and its request rate."""
         slot = trial.slot
         self._console.print(
-            f"[{slot.index + 1}/{total}] {slot.placement.name} trial {slot.trial + 1}: "
+            f"[{slot.index + 1}/{total}] {slot.name} trial {slot.trial + 1}: "
             f"{trial.metrics['iops']:.0f} requests/s",
             markup=False,
             highlight=False,
@@ -68,7 +68,7 @@ class Bar(Silent):
 
     def started(self, slot: Slot, total: int) -> None:
         """Name the running trial."""
-        name = f"{slot.placement.name} trial {slot.trial + 1}"
+        name = f"{slot.name} trial {slot.trial + 1}"
         self._progress.update(self._task, description=name)
 
     def finished(self, trial: Trial, total: int) -> None:

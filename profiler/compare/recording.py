@@ -5,13 +5,13 @@ The child copies its recording when the guest opens and when it closes its measu
 (`PATH.begin`, `PATH.end`); the difference of the two is the window, free of boot and warm-up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from profiler.compare.locks import HANDOFF, UNKNOWN, BlamePair, LockFigures
+from profiler.compare.locks import AFTER_WAIT, HANDOFF, UNKNOWN, BlamePair, LockFigures
 from profiler.errors import RecordingError
 from profiler.histogram import Histogram
-from profiler.model import BlameEntry, Role, Row, Snapshot, Who
+from profiler.model import BlameEntry, Kind, Role, Row, Snapshot, Who
 from profiler.reader import Recording
 from profiler.summary import hold_ticks, vcpu_threads
 
@@ -45,13 +45,26 @@ def role_words(role: Role) -> str:
     return ROLE_NAMES.get(role, role.label)
 
 
-def _holder_pair(snapshot: Snapshot, entry: BlameEntry) -> BlamePair:
+def _places(snapshot: Snapshot) -> Callable[[Who], str]:
+    """Names of call sites; one where the lock is only re-taken after condition waits says so."""
+    waits = {row.who for row in snapshot.rows if 0 < row.total == row.acquisitions[Kind.COND]}
+
+    def place(who: Who) -> str:
+        site = snapshot.site(who.site)
+        if site is not None and site.location and who in waits:
+            return f"{AFTER_WAIT} ({site.location})"
+        return snapshot.site_label(who.site)
+
+    return place
+
+
+def _holder_pair(snapshot: Snapshot, place: Callable[[Who], str], entry: BlameEntry) -> BlamePair:
     waiter, holder = entry.waiter, entry.holder
     return BlamePair(
         waiter=thread_words(snapshot.thread_label(waiter)),
-        waiter_site=snapshot.site_label(waiter.site),
+        waiter_site=place(waiter),
         holder=_holder_words(snapshot, holder),
-        holder_site=snapshot.site_label(holder.site),
+        holder_site=place(holder),
         wait_ns=snapshot.clock.ns(entry.ticks),
     )
 
@@ -64,13 +77,15 @@ def _holder_words(snapshot: Snapshot, holder: Who) -> str:
     return role_words(role)
 
 
-def _unnamed_pairs(snapshot: Snapshot, row: Row) -> Iterable[BlamePair]:
+def _unnamed_pairs(
+    snapshot: Snapshot, place: Callable[[Who], str], row: Row
+) -> Iterable[BlamePair]:
     """The parts of a row's wait that no holder is named for."""
     for holder, ticks in ((HANDOFF, row.handoff), (UNKNOWN, row.unknown)):
         if ticks:
             yield BlamePair(
                 waiter=thread_words(snapshot.thread_label(row.who)),
-                waiter_site=snapshot.site_label(row.site),
+                waiter_site=place(row.who),
                 holder=holder,
                 holder_site="",
                 wait_ns=snapshot.clock.ns(ticks),
@@ -84,9 +99,10 @@ def figures(snapshot: Snapshot, source: str, window_ns: float | None) -> LockFig
     vcpu_rows = [row for row in snapshot.rows if row.thread in vcpus]
     main_rows = [row for row in snapshot.rows if row.thread in main]
     holds = Histogram.merged(row.hold_hist for row in main_rows)
-    blame = [_holder_pair(snapshot, e) for e in snapshot.blame if e.waiter.thread in vcpus]
+    place = _places(snapshot)
+    blame = [_holder_pair(snapshot, place, e) for e in snapshot.blame if e.waiter.thread in vcpus]
     for row in vcpu_rows:
-        blame += _unnamed_pairs(snapshot, row)
+        blame += _unnamed_pairs(snapshot, place, row)
     elapsed = snapshot.clock.ns(snapshot.elapsed)
     if source == "marks":
         # The copies are taken just outside the guest's window, and the rows cover all that lies

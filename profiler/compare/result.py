@@ -8,12 +8,13 @@ The document's keys are described in docs/compare-json.md.
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from profiler.compare.host import Host
 from profiler.compare.metrics import METRICS, Metric
-from profiler.compare.plan import Placement, Plan
+from profiler.compare.own import product_version
+from profiler.compare.placement import Placement
+from profiler.compare.plan import Plan
 from profiler.compare.statistics import (
     CONFIDENCE,
     RESAMPLES,
@@ -25,9 +26,9 @@ from profiler.compare.statistics import (
     ratio,
 )
 from profiler.compare.trial import Trial
+from profiler.compare.vmm import Identity
 
 SCHEMA = 1
-TRANSPORT = "virtio-mmio"
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,6 @@ class Result:
     """`marks`, `whole` (at least one trial has no marks) or None (nothing recorded)."""
 
 
-def product_version() -> str:
-    """Version of the installed distribution, `unknown` when run from a bare tree."""
-    try:
-        return version("bqlscope")
-    except PackageNotFoundError:
-        return "unknown"
-
-
 def metric_ratio(metric: Metric, baseline: Sequence[float], candidate: Sequence[float]) -> Ratio:
     """The ratio in the metric's direction: above 1 the candidate is better."""
     sides = (candidate, baseline) if metric.more_is_better else (baseline, candidate)
@@ -102,7 +95,10 @@ def _window(trials: Sequence[Trial]) -> str | None:
 
 
 def build_result(plan: Plan, host: Host, trials: Sequence[Trial]) -> Result:
-    """All figures of a comparison from its trials, in whatever order they ran."""
+    """All figures of a plan from its trials, in whatever order they ran; those of others may be
+    among them.
+    """
+    trials = [trial for trial in trials if trial.slot.vmm == plan.key]
     by_name: dict[str, list[Trial]] = {placement.name: [] for placement in plan.placements}
     for trial in trials:
         by_name[trial.slot.placement.name].append(trial)
@@ -175,6 +171,18 @@ def _ratios_json(result: Result) -> dict[str, Any]:
     return by_candidate
 
 
+def _vmm_json(identity: Identity) -> dict[str, Any]:
+    return {
+        "name": identity.key,
+        "version": identity.version,
+        "transport": identity.transport,
+        "machine": identity.machine,
+        "program": identity.program,
+        "package": identity.package,
+        "arguments": list(identity.arguments),
+    }
+
+
 def _workload_json(plan: Plan) -> dict[str, Any]:
     drive = {
         "path": None if plan.drive.temporary else str(plan.drive.path),
@@ -196,7 +204,7 @@ def to_json(result: Result, date: str) -> dict[str, Any]:
         "schema": SCHEMA,
         "version": product_version(),
         "date": date,
-        "vmm": {"name": "bqlscope", "version": product_version(), "transport": TRANSPORT},
+        "vmm": _vmm_json(plan.vmm.identity),
         "host": {
             **asdict(result.host),
             "accel": dict(result.accel),

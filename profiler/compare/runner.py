@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs the trials of a plan, one child VMM each.
+"""Runs the trials of all plans, one child VMM each.
 
 Rules: one child at a time; the child leads a session of its own, so a Ctrl-C at the terminal
 reaches only this process, which then ends the child by its pid.  While a trial runs, its recording
@@ -11,20 +11,20 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
 from profiler.compare.locks import LockReader
-from profiler.compare.plan import Plan, Slot
+from profiler.compare.plan import Plan, Slot, rotation
 from profiler.compare.progress import Reporter
 from profiler.compare.trial import Trial, TrialError, read_trial
+from profiler.compare.vmm import TrialFiles
+from profiler.compare.workload import Workload
 from profiler.errors import UserError
 
 EXIT_TRIAL_FAILED = 1
@@ -34,50 +34,23 @@ START_ALLOWANCE = 60.0
 GRACE = 2.0
 """Seconds between SIGTERM and SIGKILL."""
 
-DEFAULT_COMMAND = (sys.executable, "-m", "vmm", "run")
 ATTEMPTS = 2
-
-
-@dataclass(frozen=True)
-class TrialFiles:
-    """Paths of one attempt."""
-
-    directory: Path
-
-    @property
-    def recording(self) -> Path:
-        """The lock recording; its window copies add `.begin` and `.end`."""
-        return self.directory / "recording.bql"
-
-    @property
-    def output(self) -> Path:
-        """The child's JSON result."""
-        return self.directory / "result.json"
-
-    @property
-    def log(self) -> Path:
-        """The child's standard output and error."""
-        return self.directory / "child.log"
-
-
-def _last_line(log: Path) -> str:
-    """Last line with text of the child's output, at most 300 characters of it."""
-    with log.open("rb") as stream:
-        stream.seek(max(0, log.stat().st_size - 4096))
-        text = stream.read().decode(errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:300] if lines else "it printed nothing"
+FILE_NAME_CHARACTERS = str.maketrans("/ ", "--")
 
 
 def _stop(child: "subprocess.Popen[bytes]") -> None:
-    """End the child if it still runs; returns once it is gone."""
+    """End the child if it still runs; returns once it is gone.
+
+    The child may be a wrapper that passes SIGTERM on to the VMM. If it does not end by that, both
+    are killed: they are a process group of their own.
+    """
     if child.poll() is not None:
         return
     child.terminate()
     try:
         child.wait(GRACE)
     except subprocess.TimeoutExpired:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
 
@@ -147,42 +120,38 @@ class HeldSignals:
 
 
 class Runner:
-    """Runs a plan.  `command` starts a child VMM, `read_locks` reads its recording.
+    """Runs all trials of some plans, interleaved.  `read_locks` reads a trial's recording.
 
     `keep` is an existing directory that receives every successful trial's files.
     """
 
     def __init__(
-        self,
-        plan: Plan,
-        read_locks: LockReader,
-        *,
-        command: Sequence[str] = DEFAULT_COMMAND,
-        keep: Path | None = None,
+        self, plans: Sequence[Plan], read_locks: LockReader, *, keep: Path | None = None
     ) -> None:
-        self._plan = plan
+        self._plans = {plan.key: plan for plan in plans}
+        self._slots = tuple(rotation(plans))
         self._read_locks = read_locks
-        self._command = tuple(command)
         self._keep = keep
 
     def run(self, reporter: Reporter) -> list[Trial]:
         """All trials in running order.  Raises `UserError` when one fails twice."""
         trials = []
         with _memory_directory() as directory:
-            for slot in self._plan.slots():
-                reporter.started(slot, len(self._plan))
+            for slot in self._slots:
+                reporter.started(slot, len(self._slots))
                 trials.append(self._run_slot(slot, directory, reporter))
-                reporter.finished(trials[-1], len(self._plan))
+                reporter.finished(trials[-1], len(self._slots))
         return trials
 
     def _run_slot(self, slot: Slot, directory: Path, reporter: Reporter) -> Trial:
-        reason = ""
+        plan, reason = self._plans[slot.vmm], ""
         for attempt in range(ATTEMPTS):
             files = TrialFiles(directory / f"{slot.index}-{attempt}")
             files.directory.mkdir()
             try:
-                self._run_child(slot, files)
-                trial = read_trial(slot, files.output, files.recording, self._read_locks)
+                status = _run_child(plan.vmm.command(plan.job(slot), files), plan.workload, files)
+                document = plan.vmm.collect(files, status)
+                trial = read_trial(slot, document, files.recording, self._read_locks)
                 self._keep_files(slot, files)
             except TrialError as error:
                 reason = str(error)
@@ -193,43 +162,41 @@ class Runner:
             finally:
                 shutil.rmtree(files.directory, ignore_errors=True)
         raise UserError(
-            f"trial {slot.trial + 1} of {slot.placement.name} failed twice: {reason}",
-            EXIT_TRIAL_FAILED,
+            f"trial {slot.trial + 1} of {slot.name} failed twice: {reason}", EXIT_TRIAL_FAILED
         )
-
-    def _run_child(self, slot: Slot, files: TrialFiles) -> None:
-        """Run one child to its end.  Raises `TrialError`; on any exception the child is ended."""
-        arguments = self._plan.arguments(slot, files.recording, files.output)
-        work = self._plan.workload
-        limit = START_ALLOWANCE + 2 * (work.duration + work.warmup)
-        with files.log.open("wb") as log, HeldSignals() as held:
-            try:
-                child = subprocess.Popen(
-                    [*self._command, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise TrialError(f"the VMM cannot be started: {error}") from error
-            try:
-                held.release()
-                status = child.wait(limit)
-            except subprocess.TimeoutExpired:
-                raise TrialError(f"the VMM did not end within {limit:.0f} seconds") from None
-            finally:
-                _stop(child)
-        if status != 0:
-            how = f"exit status {status}" if status > 0 else f"signal {-status}"
-            raise TrialError(f"the VMM ended with {how}: {_last_line(files.log)}")
 
     def _keep_files(self, slot: Slot, files: TrialFiles) -> None:
         if self._keep is None:
             return
-        stem = f"{slot.placement.name.replace('/', '-')}-trial{slot.trial + 1}"
+        stem = f"{slot.name.translate(FILE_NAME_CHARACTERS)}-trial{slot.trial + 1}"
         try:
             for path in sorted(files.directory.iterdir()):
                 copy_sparse(path, self._keep / f"{stem}-{path.name}")
         except OSError as error:
             raise UserError(f"cannot save trial files: {error}", EXIT_TRIAL_FAILED) from error
+
+
+def _run_child(command: Sequence[str], work: Workload, files: TrialFiles) -> int:
+    """Run one child to its end and return its status, negative for a signal.
+
+    Raises `TrialError` if it does not start or end; on any exception the child is ended.
+    """
+    limit = START_ALLOWANCE + 2 * (work.duration + work.warmup)
+    with files.log.open("wb") as log, HeldSignals() as held:
+        try:
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TrialError(f"the VMM cannot be started: {error}") from error
+        try:
+            held.release()
+            return child.wait(limit)
+        except subprocess.TimeoutExpired:
+            raise TrialError(f"the VMM did not end within {limit:.0f} seconds") from None
+        finally:
+            _stop(child)

@@ -34,7 +34,7 @@ class Trial:
     vmm_host: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _section(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def section(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """An object of the document; an absent one is empty.  Raises `TrialError`."""
     value = document.get(key)
     if value is None:
@@ -58,19 +58,19 @@ def guest_metrics(guest: Mapping[str, Any]) -> dict[str, float]:
 
     Register reads are missing when nobody did any (one vCPU only).
     """
-    block = _section(guest, "blk")
+    block = section(guest, "blk")
     if not block:
         raise TrialError("the guest reported no disk result")
     errors = _number(block, "errors", "guest.blk")
     if errors:
         raise TrialError(f"the guest saw {errors:.0f} disk errors")
-    latency = _section(block, "lat_ns")
+    latency = section(block, "lat_ns")
     metrics = {
         "iops": _number(block, "iops", "guest.blk"),
         "blk_lat_p50_us": _number(latency, "p50", "guest.blk.lat_ns") / NS_PER_US,
         "blk_lat_p99_us": _number(latency, "p99", "guest.blk.lat_ns") / NS_PER_US,
     }
-    access = _section(_section(guest, "access"), "total")
+    access = section(section(guest, "access"), "total")
     if access and _number(access, "reads", "guest.access.total"):
         for key in ("p50", "p99", "max"):
             nanoseconds = _number(access, f"{key}_ns", "guest.access.total")
@@ -94,7 +94,7 @@ def lock_metrics(locks: LockFigures) -> dict[str, float]:
 
 def _window_ns(document: Mapping[str, Any]) -> float | None:
     """Length of the guest's window as the VMM saw it, or None if it did not see both marks."""
-    window = _section(document, "window")
+    window = section(document, "window")
     if window.get("start_ns") is None or window.get("end_ns") is None:
         return None
     length = _number(window, "end_ns", "window") - _number(window, "start_ns", "window")
@@ -103,7 +103,8 @@ def _window_ns(document: Mapping[str, Any]) -> float | None:
     return length
 
 
-def _load(output: Path) -> Mapping[str, Any]:
+def load_document(output: Path) -> Mapping[str, Any]:
+    """The JSON object a child wrote.  Raises `TrialError`."""
     try:
         document = json.loads(output.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -115,13 +116,14 @@ def _load(output: Path) -> Mapping[str, Any]:
     return document
 
 
-def read_trial(slot: Slot, output: Path, recording: Path, read_locks: LockReader) -> Trial:
-    """Read what the child of `slot` left behind.  Raises `TrialError`."""
-    document = _load(output)
+def read_trial(
+    slot: Slot, document: Mapping[str, Any], recording: Path, read_locks: LockReader
+) -> Trial:
+    """The numbers in the document and the recording of a trial.  Raises `TrialError`."""
     status = document.get("guest_status")
     if status != 0:
         raise TrialError(f"the guest ended with status {status}")
-    metrics = guest_metrics(_section(document, "guest"))
+    metrics = guest_metrics(section(document, "guest"))
     locks = None
     if document.get("recording") is not None:
         try:
@@ -129,4 +131,4 @@ def read_trial(slot: Slot, output: Path, recording: Path, read_locks: LockReader
         except UserError as error:
             raise TrialError(f"the lock recording cannot be used: {error.message}") from error
         metrics |= lock_metrics(locks)
-    return Trial(slot, metrics, locks, _section(document, "accel"), _section(document, "host"))
+    return Trial(slot, metrics, locks, section(document, "accel"), section(document, "host"))

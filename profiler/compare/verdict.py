@@ -7,6 +7,7 @@ in the table.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -125,7 +126,12 @@ def caveats(result: Result) -> tuple[str, ...]:
             "The host is nested (kvm_pvm): a VM exit costs many times its price on hardware; "
             "trust the ratios, not the absolute times."
         )
-    if result.plan.drive.cache != "none":
+    if any(p.iothreads and p.irq == p.usual_irq == "mainloop" for p in result.plan.placements):
+        found.append(
+            "On QEMU's virtio-mmio the interrupts of an iothread pass through the main loop, which "
+            "takes back part of its gain; on PCI (--machine q35) they do not."
+        )
+    if not result.plan.drive.direct:
         found.append(
             "The image has no O_DIRECT here: reads went through the page cache, which hides the "
             "disk."
@@ -138,6 +144,29 @@ def caveats(result: Result) -> tuple[str, ...]:
     if result.window is None:
         found.append("No lock recording was made: lock shares and blame are missing.")
     return tuple(found)
+
+
+def difference_caveats(results: Sequence[Result]) -> tuple[str, ...]:
+    """What keeps the figures of several VMMs from being compared with each other."""
+    names = {
+        "interrupt path": [
+            " and ".join(dict.fromkeys(placement.irq for placement in result.plan.placements))
+            for result in results
+        ],
+        "transport": [result.plan.vmm.identity.transport for result in results],
+        "backend": [result.plan.drive.aio for result in results],
+    }
+    differing = [
+        f"{what} ({' against '.join(values)})"
+        for what, values in names.items()
+        if len(set(values)) > 1
+    ]
+    if not differing:
+        return ()
+    return (
+        f"The VMMs differ in {_join(differing)}: compare the ratios, not one VMM's figures with "
+        "another's.",
+    )
 
 
 def build_verdict(result: Result) -> Verdict:

@@ -6,12 +6,23 @@ from pathlib import Path
 
 from profiler.compare.host import Host
 from profiler.compare.locks import BlamePair, LockFigures
-from profiler.compare.plan import Drive, Placement, Plan, Slot, Workload
+from profiler.compare.own import OwnVmm
+from profiler.compare.placement import Placement
+from profiler.compare.plan import Plan, Slot
+from profiler.compare.qemu import MACHINES, QemuVmm
+from profiler.compare.qemu_program import QemuProgram
 from profiler.compare.result import Result, build_result
 from profiler.compare.trial import Trial
+from profiler.compare.vmm import Vmm
+from profiler.compare.workload import Drive, Workload
 
 MAINLOOP = Placement("mainloop")
 IOTHREAD = Placement("iothread")
+OWN = OwnVmm(version="0")
+QEMU_7 = QemuProgram("/opt/qemu-7", "7.2.22")
+QEMU_10 = QemuProgram("/opt/qemu-10", "10.0.2", "Debian 1:10.0.2")
+MICROVM = QemuVmm(QEMU_10, Path("/guest.elf"))
+Q35 = QemuVmm(QEMU_10, Path("/guest.elf"), MACHINES["q35"])
 BIG_HOST = Host("6.18.0", "x86_64", cpus=8, kvm=True, nested=False)
 SMALL_HOST = Host("6.18.0", "x86_64", cpus=2, kvm=True, nested=True)
 
@@ -47,11 +58,19 @@ BLAME = (
 
 
 def make_plan(
-    placements: Sequence[Placement] = (MAINLOOP, IOTHREAD), trials: int = 5, smp: int = 2
+    placements: Sequence[Placement] = (MAINLOOP, IOTHREAD),
+    trials: int = 5,
+    smp: int = 2,
+    vmm: Vmm = OWN,
 ) -> Plan:
     """A plan on a temporary image with O_DIRECT."""
-    drive = Drive(Path("/nowhere/disk.raw"), "none", temporary=True)
-    return Plan(tuple(placements), Workload(smp=smp), drive, trials)
+    drive = vmm.drive(Drive(Path("/nowhere/disk.raw"), "none", temporary=True))
+    return Plan(vmm, tuple(placements), Workload(smp=smp), drive, trials)
+
+
+def make_qemu_plan(trials: int = 5, vmm: QemuVmm = MICROVM) -> Plan:
+    """Main loop against iothread in QEMU, with its usual interrupt path."""
+    return make_plan(vmm.placements(("mainloop", "iothread"), ()), trials, vmm=vmm)
 
 
 def make_locks(blame: Sequence[BlamePair] = BLAME) -> LockFigures:
@@ -64,11 +83,12 @@ def make_trials(
     metrics: Mapping[str, float],
     factors: Sequence[float] = (1.0, 0.98, 1.01, 1.03, 0.99),
     locks: LockFigures | None = None,
+    vmm: str = "bqlscope",
 ) -> list[Trial]:
     """One trial a factor; every metric of trial n is multiplied by factor n."""
     return [
         Trial(
-            Slot(index, index, placement),
+            Slot(index, index, placement, vmm),
             {key: value * factor for key, value in metrics.items()},
             locks,
             {"name": "kvm", "reason": "/dev/kvm opens"},
@@ -79,15 +99,20 @@ def make_trials(
 
 
 def make_result(
-    candidate: Mapping[str, float] = FAST_METRICS, host: Host = BIG_HOST, trials: int = 5
+    candidate: Mapping[str, float] = FAST_METRICS,
+    host: Host = BIG_HOST,
+    trials: int = 5,
+    plan: Plan | None = None,
 ) -> Result:
     """Main loop against iothread, the latter with the given metrics."""
     factors = (1.0, 0.98, 1.01, 1.03, 0.99)[:trials]
+    plan = plan or make_plan(trials=trials)
+    base, other = plan.placements
     return build_result(
-        make_plan(trials=trials),
+        plan,
         host,
         [
-            *make_trials(MAINLOOP, BASE_METRICS, factors, make_locks()),
-            *make_trials(IOTHREAD, candidate, factors, make_locks(())),
+            *make_trials(base, BASE_METRICS, factors, make_locks(), plan.key),
+            *make_trials(other, candidate, factors, make_locks(()), plan.key),
         ],
     )

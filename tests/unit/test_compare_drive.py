@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from profiler.compare.drive import supports_direct, temporary_drive, user_drive
-from profiler.compare.plan import PlanError
+from profiler.compare.placement import PlanError
 from profiler.errors import UserError
 
 SIZE = 1 << 20

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The grammar of `--fail-if` and what its checks decide."""
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiler.compare.fail_if import OPERATORS, FailIfError, evaluate, parse_check
+from profiler.compare.fail_if import OPERATORS, Check, FailIfError, evaluate, parse_checks
 from profiler.compare.metrics import METRIC_KEYS
-from profiler.compare.plan import Placement
+from profiler.compare.placement import Placement
 from profiler.compare.result import build_result
 from tests.support.compare import (
     BASE_METRICS,
@@ -16,12 +18,19 @@ from tests.support.compare import (
     IOTHREAD,
     MAINLOOP,
     make_plan,
+    make_qemu_plan,
     make_result,
     make_trials,
 )
 
 TWO = (MAINLOOP, IOTHREAD)
 THREE = (*TWO, Placement("iothread", "mainloop"))
+SEVERAL = {"bqlscope": THREE, "qemu": TWO}
+
+
+def parse_check(text: str, placements: Sequence[Placement]) -> Check:
+    (check,) = parse_checks(text, {"bqlscope": placements})
+    return check
 
 
 @given(
@@ -108,3 +117,38 @@ def test_an_unbounded_ratio_is_larger_than_any_limit() -> None:
     result = make_result({**FAST_METRICS, "vcpu_bql_wait_share": 0.0})
     outcome = evaluate(parse_check("ratios.vcpu_bql_wait_share>1e300", TWO), result)
     assert outcome.failed
+
+
+@pytest.mark.parametrize(
+    ("text", "vmms"),
+    [
+        ("iothread.iops>1", ["bqlscope", "qemu"]),
+        ("ratios.iothread.iops.low<1", ["bqlscope", "qemu"]),
+        ("qemu.iothread.iops>1", ["qemu"]),
+        ("qemu.ratios.iops.high>1", ["qemu"]),
+        ("bqlscope.ratios.iothread.iops>1", ["bqlscope"]),
+        ("iothread/irq=mainloop.iops>1", ["bqlscope"]),
+        ("ratios.iops<1", ["qemu"]),
+    ],
+)
+def test_with_several_vmms_an_expression_is_about_all_that_have_it_or_the_one_named(
+    text: str, vmms: list[str]
+) -> None:
+    assert [check.vmm for check in parse_checks(text, SEVERAL)] == vmms
+
+
+def test_the_key_of_the_only_vmm_may_be_written() -> None:
+    assert parse_check("bqlscope.iothread.iops>1", TWO).placement == "iothread"
+
+
+def test_a_metric_of_a_vmm_that_does_not_run_is_refused() -> None:
+    with pytest.raises(FailIfError, match="did you mean"):
+        parse_checks("qemu.iothread/irq=mainloop.iops>1", SEVERAL)
+    with pytest.raises(FailIfError):
+        parse_check("qemu.iothread.iops>1", TWO)
+
+
+def test_the_line_of_a_check_can_name_its_vmm() -> None:
+    (check,) = parse_checks("qemu.iothread.iops>1", SEVERAL)
+    result = make_result(plan=make_qemu_plan())
+    assert evaluate(check, result).line_with_vmm().startswith("qemu.iothread.iops>1 (qemu): value")

@@ -3,15 +3,16 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from profiler.commands.compare import _document
-from profiler.compare.fail_if import evaluate, parse_check
+from profiler.commands.compare_output import build_document
+from profiler.compare.fail_if import evaluate, parse_checks
 from profiler.compare.metrics import METRIC_KEYS
-from profiler.compare.plan import Placement
+from profiler.compare.placement import Placement
 from profiler.compare.result import Result, build_result
 from profiler.compare.verdict import build_verdict
 from tests.support.compare import (
@@ -20,22 +21,28 @@ from tests.support.compare import (
     FAST_METRICS,
     IOTHREAD,
     MAINLOOP,
+    MICROVM,
     SMALL_HOST,
     make_locks,
     make_plan,
+    make_qemu_plan,
     make_result,
     make_trials,
 )
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "compare-json.md"
+IN_QEMU = make_qemu_plan()
+WITH_ARGUMENTS = replace(MICROVM, arguments=("-cpu", "host"))
 OPAQUE = ("host.accel", "host.vmm_host")
 PLACEMENTS = ("mainloop", "iothread", "iothread/irq=mainloop")
 
 
-def document(result: Result) -> dict[str, Any]:
-    placements = result.plan.placements
-    outcomes = [evaluate(parse_check("iothread.iops>1", placements), result)]
-    produced: dict[str, Any] = _document(result, build_verdict(result), outcomes)
+def document(*results: Result) -> dict[str, Any]:
+    by_vmm = {result.plan.key: result for result in results}
+    placements = {key: result.plan.placements for key, result in by_vmm.items()}
+    checks = parse_checks("iothread.iops>1", placements)
+    outcomes = [evaluate(check, by_vmm[check.vmm]) for check in checks]
+    produced = build_document([(r, build_verdict(r)) for r in results], outcomes)
     again: dict[str, Any] = json.loads(json.dumps(produced, allow_nan=False))
     return again
 
@@ -72,7 +79,8 @@ def leaves(value: Any, path: str = "") -> set[str]:
 
 
 def described() -> set[str]:
-    first_table = DOCUMENT.read_text(encoding="utf-8").partition("## Metric keys")[0]
+    text = DOCUMENT.read_text(encoding="utf-8")
+    first_table = text.partition("## Several VMMs")[0]
     return set(re.findall(r"^\| `([^`]+)` \|", first_table, re.MULTILINE))
 
 
@@ -80,7 +88,36 @@ def test_every_key_is_described_and_every_described_key_exists() -> None:
     produced = document(make_result(host=SMALL_HOST))
     extra = document(make_result({**FAST_METRICS, "iops": 1.0}))  # for the list `worse`
     equal = document(make_result({**FAST_METRICS, "iops": BASE_METRICS["iops"]}))
-    assert leaves(produced) | leaves(extra) | leaves(equal) == described()
+    qemu = document(make_result(plan=make_plan(IN_QEMU.placements, vmm=WITH_ARGUMENTS)))
+    found = set().union(*(leaves(one) for one in (produced, extra, equal, qemu)))
+    assert found == described()
+
+
+def test_several_vmms_have_a_document_each_under_their_keys() -> None:
+    own, qemu = make_result(), make_result(plan=IN_QEMU)
+    both = document(own, qemu)
+    assert set(both) == {"schema", "vmms"}
+    assert list(both["vmms"]) == ["bqlscope", "qemu"]
+    for key, result in (("bqlscope", own), ("qemu", qemu)):
+        alone = document(result)
+        assert {**both["vmms"][key], "date": ""} == {**alone, "date": ""}
+        assert leaves(both["vmms"][key]) <= described()
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert all(f"`{key}`" in text for key in ("vmms", *both["vmms"]))
+
+
+def test_a_vmm_says_what_it_is() -> None:
+    assert document(make_result(plan=IN_QEMU))["vmm"] == {
+        "name": "qemu",
+        "version": "10.0.2",
+        "transport": "virtio-mmio",
+        "machine": "microvm",
+        "program": "/opt/qemu-10",
+        "package": "Debian 1:10.0.2",
+        "arguments": [],
+    }
+    assert document(make_result())["vmm"]["machine"] is None
+    assert document(make_result(plan=IN_QEMU))["workload"]["drive"]["aio"] == "native"
 
 
 def test_the_metrics_are_described() -> None:

@@ -8,25 +8,21 @@ from typing import Any
 
 import pytest
 
-from profiler.compare.plan import (
-    Drive,
-    Placement,
-    Plan,
-    PlanError,
-    Workload,
-    parse_placements,
-    parse_size,
-)
-from tests.support.compare import IOTHREAD, MAINLOOP, make_plan
+from profiler.compare.own import drive_option
+from profiler.compare.placement import Placement, PlanError, cross_placements
+from profiler.compare.plan import Plan, rotation
+from profiler.compare.vmm import TrialFiles
+from profiler.compare.workload import Drive, Workload, parse_size
+from tests.support.compare import IOTHREAD, MAINLOOP, OWN, make_plan
 
 
 def test_several_irq_paths_multiply_the_iothread_placements_only() -> None:
-    names = [p.name for p in parse_placements(["mainloop", "iothread"], ["irqfd", "mainloop"])]
+    names = [p.name for p in cross_placements(["mainloop", "iothread"], ["irqfd", "mainloop"])]
     assert names == ["mainloop", "iothread", "iothread/irq=mainloop"]
 
 
 def test_a_single_irq_path_holds_for_all_placements() -> None:
-    names = [p.name for p in parse_placements(["vcpu", "iothread"], ["mainloop"])]
+    names = [p.name for p in cross_placements(["vcpu", "iothread"], ["mainloop"])]
     assert names == ["vcpu/irq=mainloop", "iothread/irq=mainloop"]
 
 
@@ -35,13 +31,13 @@ def test_a_single_irq_path_holds_for_all_placements() -> None:
 )
 def test_an_unknown_name_is_refused(kinds: list[str], irqs: list[str]) -> None:
     with pytest.raises(PlanError):
-        parse_placements(kinds, irqs)
+        cross_placements(kinds, irqs)
 
 
 def test_each_round_runs_every_placement_once_and_starts_with_another() -> None:
     placements = (MAINLOOP, IOTHREAD, Placement("vcpu"))
     plan = make_plan(placements, trials=7)
-    slots = list(plan.slots())
+    slots = list(rotation([plan]))
     rounds = [slots[start : start + 3] for start in range(0, 21, 3)]
     assert len(plan) == len(slots) == 21
     assert [slot.index for slot in slots] == list(range(21))
@@ -52,14 +48,14 @@ def test_each_round_runs_every_placement_once_and_starts_with_another() -> None:
 
 
 def test_placements_of_a_round_share_the_guest_seed() -> None:
-    slots = list(make_plan(trials=3).slots())
+    slots = list(rotation([make_plan(trials=3)]))
     assert [slot.seed for slot in slots] == [1, 1, 2, 2, 3, 3]
 
 
 def arguments(placement: Placement) -> list[str]:
     plan = make_plan((placement, Placement("mainloop", "mainloop")))
-    slot = next(iter(plan.slots()))
-    return plan.arguments(slot, Path("/r/rec.bql"), Path("/r/out.json"))
+    slot = next(rotation([plan]))
+    return OWN.command(plan.job(slot), TrialFiles(Path("/r")))
 
 
 def option(words: list[str], name: str) -> list[str]:
@@ -104,7 +100,7 @@ def test_the_guest_is_asked_for_marks_and_interrupts() -> None:
 
 def test_a_comma_in_the_path_is_doubled_and_a_readonly_image_stays_so() -> None:
     drive = Drive(Path("/a,b"), "writeback", readonly=True)
-    assert drive.option(MAINLOOP) == (
+    assert drive_option(drive, MAINLOOP) == (
         "file=/a,,b,cache=writeback,aio=io_uring,readonly=on,irq=irqfd"
     )
 
@@ -141,9 +137,9 @@ def test_a_plan_needs_two_different_placements_and_a_queue_for_each_iothread() -
         ((MAINLOOP, IOTHREAD), 0),
     ):
         with pytest.raises(PlanError):
-            Plan(placements, Workload(), drive, trials)
+            Plan(OWN, placements, Workload(), drive, trials)
     with pytest.raises(PlanError, match="at least 2"):
-        Plan((MAINLOOP, Placement("iothread-vq-mapping")), Workload(iodepth=1), drive)
+        Plan(OWN, (MAINLOOP, Placement("iothread-vq-mapping")), Workload(iodepth=1), drive)
 
 
 @pytest.mark.parametrize(("text", "size"), [("512", 512), ("4k", 4096), ("1M", 1 << 20)])
@@ -158,12 +154,12 @@ def test_a_bad_size_is_refused(text: str) -> None:
 
 
 def test_a_guest_that_asks_for_no_interrupts_is_told_so_and_has_a_plain_name() -> None:
-    (placement, _) = parse_placements(["iothread", "mainloop"], ["none"])
+    (placement, _) = cross_placements(["iothread", "mainloop"], ["none"])
     assert placement.name == "iothread"
-    assert "irq=irqfd" in placement.drive_properties()
+    assert "irq=irqfd" in drive_option(Drive(Path("x"), "none"), placement)
     assert " irq=0 " in Workload().guest_parameters(placement, 1)
 
 
 def test_no_interrupts_cannot_be_combined_with_an_interrupt_path() -> None:
     with pytest.raises(PlanError, match="stands alone"):
-        parse_placements(["iothread"], ["none", "irqfd"])
+        cross_placements(["iothread"], ["none", "irqfd"])

@@ -9,7 +9,7 @@ from profiler.compare.locks import BlamePair
 from profiler.compare.recording import read_locks
 from profiler.compare.trial import lock_metrics
 from profiler.errors import RecordingError
-from profiler.layout import Role
+from profiler.layout import Kind, Role
 from tests.support.recordings import RecordingBuilder
 
 
@@ -78,6 +78,25 @@ def test_blame_adds_up_to_the_wait_of_the_vcpus(recording: Path) -> None:
         BlamePair("CPU 0", serial, "CPU 1", serial, 40),
     }
     assert sum(pair.wait_ns for pair in figures.blame) == figures.vcpu_wait_ns
+
+
+def test_a_place_where_the_lock_is_only_retaken_after_waits_says_so(tmp_path: Path) -> None:
+    path, machine = tmp_path / "recording.bql", Machine()
+    idle = machine.build.site("../system/cpus.c", 463, "")
+    blame = [(machine.main, machine.queue, 500)]
+    machine.build.acquire(machine.cpu1, idle, hold=1, kind=Kind.COND, blame=blame, handoff=9)
+    machine.build.acquire(machine.cpu0, machine.serial, hold=1, blame=[(machine.cpu1, idle, 70)])
+    machine.build.acquire(machine.cpu0, idle, hold=1, kind=Kind.COND, blame=blame)
+    machine.build.acquire(machine.cpu0, idle, hold=1, blame=blame)
+    machine.build.sync()
+    machine.build.write(path)
+    place, queue = "after a condition wait (cpus.c:463)", "virtio-blk queue"
+    assert set(read_locks(path, 1e6).blame) == {
+        BlamePair("CPU 1", place, "main loop", queue, 500),
+        BlamePair("CPU 1", place, "handoff", "", 9),
+        BlamePair("CPU 0", "serial (0x3f8)", "CPU 1", place, 70),
+        BlamePair("CPU 0", "cpus.c:463", "main loop", queue, 1_000),
+    }
 
 
 def test_of_a_hold_over_the_edge_of_the_window_only_the_inner_part_counts(tmp_path: Path) -> None:

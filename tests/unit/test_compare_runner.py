@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from profiler.compare.plan import Slot
+from profiler.compare.own import OwnVmm
+from profiler.compare.plan import Slot, rotation
 from profiler.compare.progress import Silent, reporter
 from profiler.compare.runner import Runner, copy_sparse
 from profiler.compare.trial import Trial
@@ -50,19 +51,18 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
+def fake(behaviour: str, directory: Path) -> OwnVmm:
+    return OwnVmm((sys.executable, fake_vmm.__file__, behaviour, str(directory)), "0")
+
+
 MakeRunner = Callable[..., Runner]
 
 
 @pytest.fixture
 def make_runner(tmp_path: Path) -> MakeRunner:
     def make(behaviour: str, keep: Path | None = None) -> Runner:
-        command = [sys.executable, fake_vmm.__file__, behaviour, str(tmp_path)]
-        return Runner(
-            make_plan(trials=2),
-            lambda _recording, _window: make_locks(),
-            command=command,
-            keep=keep,
-        )
+        plan = make_plan(trials=2, vmm=fake(behaviour, tmp_path))
+        return Runner([plan], lambda _recording, _window: make_locks(), keep=keep)
 
     return make
 
@@ -72,7 +72,7 @@ def test_trials_run_in_the_order_of_the_plan(
 ) -> None:
     notes = Notes()
     trials = make_runner("ok").run(notes)
-    assert [trial.slot for trial in trials] == list(make_plan(trials=2).slots())
+    assert [trial.slot for trial in trials] == list(rotation([make_plan(trials=2)]))
     assert notes.started_slots == [trial.slot for trial in trials]
     assert notes.finished_trials == trials
     assert [trial.metrics["iops"] for trial in trials] == [251_000, 376_000, 376_000, 251_000]
@@ -109,7 +109,8 @@ def test_a_trial_that_fails_twice_ends_the_run_with_one_line(
 
 
 def test_a_vmm_that_cannot_be_started_is_one_line(scratch: Path) -> None:
-    runner = Runner(make_plan(), lambda _path, _ns: make_locks(), command=["/nonexistent/vmm"])
+    plan = make_plan(vmm=OwnVmm(("/nonexistent/vmm",), "0"))
+    runner = Runner([plan], lambda _path, _ns: make_locks())
     with pytest.raises(UserError, match="cannot be started"):
         runner.run(Silent(Console(quiet=True)))
 
@@ -118,8 +119,7 @@ def test_an_unreadable_recording_fails_the_trial(tmp_path: Path, scratch: Path) 
     def refuse(_recording: Path, _window: float | None) -> object:
         raise RecordingError("not a recording")
 
-    command = [sys.executable, fake_vmm.__file__, "ok", str(tmp_path)]
-    runner = Runner(make_plan(), refuse, command=command)  # type: ignore[arg-type]
+    runner = Runner([make_plan(vmm=fake("ok", tmp_path))], refuse)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="lock recording cannot be used: not a recording"):
         runner.run(Silent(Console(quiet=True)))
 

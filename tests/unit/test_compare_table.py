@@ -3,22 +3,22 @@
 
 import io
 import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from profiler.compare.blame_words import blame_lines, site_words
+from profiler.compare.header import size_text
 from profiler.compare.locks import BlamePair
-from profiler.compare.plan import Placement
+from profiler.compare.page import print_page
+from profiler.compare.placement import Placement
 from profiler.compare.result import BlameShare, Result, build_result
 from profiler.compare.statistics import Estimate, Ratio
 from profiler.compare.table import (
     WIDTH,
-    blame_lines,
     estimate_text,
-    print_result,
     ratio_text,
-    site_words,
-    size_text,
 )
 from profiler.compare.text import factor, number
 from profiler.compare.verdict import build_verdict
@@ -27,9 +27,11 @@ from tests.support.compare import (
     FAST_METRICS,
     IOTHREAD,
     MAINLOOP,
+    Q35,
     SMALL_HOST,
     make_locks,
     make_plan,
+    make_qemu_plan,
     make_result,
     make_trials,
 )
@@ -77,7 +79,7 @@ hardware; trust the ratios, not the absolute times.
 
 def page(result: Result, width: int = WIDTH) -> str:
     stream = io.StringIO()
-    print_result(Console(file=stream, width=width), result, build_verdict(result))
+    print_page(Console(file=stream, width=width), [(result, build_verdict(result))])
     return stream.getvalue()
 
 
@@ -87,9 +89,19 @@ def plain(text: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines()]
 
 
-def test_the_page_is_the_golden_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("profiler.compare.table.product_version", lambda: "0")
+def test_the_page_is_the_golden_one() -> None:
     assert plain(page(make_result(host=SMALL_HOST))) == plain(GOLDEN)
+
+
+def test_a_qemu_alone_tells_its_machine_and_where_its_interrupts_go() -> None:
+    vmm = replace(Q35, arguments=("-cpu", "host,+x"))
+    text = page(make_result(plan=make_qemu_plan(vmm=vmm)))
+    assert "QEMU 10.0.2, q35, 2 vCPUs, 128M, virtio-pci, -cpu host,+x" in text
+    assert "irq        irqfd; iothreads poll up to 32768 ns" in text
+    text = page(make_result(plan=make_qemu_plan()))
+    assert "irq        mainloop; iothreads poll" in text
+    assert "disk       temporary 256 MiB image, raw, O_DIRECT, aio=native" in text
+    assert "on PCI (--machine q35) they do not" in " ".join(text.split())
 
 
 def test_on_a_narrow_terminal_no_interval_is_broken() -> None:
@@ -174,6 +186,20 @@ def test_missing_and_infinite_values_have_a_text() -> None:
 @pytest.mark.parametrize(("size", "text"), [(512, "512 B"), (4096, "4 KiB"), (1 << 20, "1 MiB")])
 def test_sizes_are_in_the_largest_unit(size: int, text: str) -> None:
     assert size_text(size) == text
+
+
+def test_qemus_main_loop_is_told_as_an_iteration_too() -> None:
+    assert site_words("main-loop.c:308") == "one loop iteration (main-loop.c:308)"
+    assert site_words("virtio-mmio[23] 0xfeb00e50") == "virtio-mmio[23] 0xfeb00e50"
+
+
+def test_the_end_of_a_condition_wait_reads_as_a_time_and_not_as_a_place() -> None:
+    site = "after a condition wait (cpus.c:463)"
+    pair = BlameShare("CPU 1", site, "CPU 0", site, 1e6, 1e6, 1.0)
+    assert [text for _, text in blame_lines([pair])] == [
+        "CPU 1, after a condition wait (cpus.c:463), waited 1.00 ms:",
+        "100 %  while CPU 0 held it after a condition wait (cpus.c:463)",
+    ]
 
 
 @pytest.mark.parametrize(

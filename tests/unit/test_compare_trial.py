@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 
 from profiler.compare.locks import LockFigures
 from profiler.compare.plan import Slot
-from profiler.compare.trial import TrialError, guest_metrics, lock_metrics, read_trial
+from profiler.compare.trial import (
+    TrialError,
+    guest_metrics,
+    load_document,
+    lock_metrics,
+    read_trial,
+)
 from tests.support.compare import MAINLOOP, make_locks
 from tests.support.fake_vmm import guest_line
 
@@ -41,7 +47,7 @@ def read(tmp_path: Path, content: Any, seen: list[float | None] | None = None) -
 
     output = tmp_path / "out.json"
     output.write_text(content if isinstance(content, str) else json.dumps(content))
-    return read_trial(SLOT, output, tmp_path / "rec", read_locks)
+    return read_trial(SLOT, load_document(output), tmp_path / "rec", read_locks)
 
 
 def test_guest_and_lock_figures_are_converted_to_the_units_of_their_names(tmp_path: Path) -> None:
@@ -102,7 +108,7 @@ def test_a_broken_result_is_one_line(tmp_path: Path, content: Any, message: str)
 
 def test_a_missing_result_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(TrialError, match="wrote no result"):
-        read_trial(SLOT, tmp_path / "none", tmp_path / "rec", lambda _path, _ns: make_locks())
+        load_document(tmp_path / "none")
 
 
 JSON = st.recursive(

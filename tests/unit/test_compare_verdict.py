@@ -6,15 +6,17 @@ from pathlib import Path
 import pytest
 
 from profiler.compare.metrics import HEADLINES, METRICS
-from profiler.compare.plan import Drive, Plan, Workload
+from profiler.compare.plan import Plan
 from profiler.compare.result import build_result
 from profiler.compare.verdict import build_verdict
+from profiler.compare.workload import Drive, Workload
 from tests.support.compare import (
     BASE_METRICS,
     BIG_HOST,
     FAST_METRICS,
     IOTHREAD,
     MAINLOOP,
+    OWN,
     SMALL_HOST,
     make_locks,
     make_plan,
@@ -113,7 +115,7 @@ def test_few_cpus_and_a_nested_host_are_caveats() -> None:
 
 
 def test_page_cache_missing_marks_qtest_and_no_recording_are_caveats() -> None:
-    plan = Plan((MAINLOOP, IOTHREAD), Workload(), Drive(Path("disk"), "writeback"), 5)
+    plan = Plan(OWN, (MAINLOOP, IOTHREAD), Workload(), Drive(Path("disk"), "writeback"), 5)
     whole = make_locks()
     whole = type(whole)(1e9, "whole", 2, 1.0, 1.0, 1.0)
     for locks, words in ((whole, "not marked"), (None, "No lock recording")):

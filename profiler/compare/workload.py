@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the guest does on which disk: the same for every placement and every VMM."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiler.compare.placement import Placement, PlanError
+
+RW_MODES = ("read", "write", "mixed", "verify")
+MAX_VCPUS = 16
+MAX_IODEPTH = 256
+MAX_BLOCK_SIZE = 1 << 20
+MAX_SECONDS = 86_400
+MAX_POLL_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the guest does, and the machine it does it on.  Times in seconds, sizes in bytes."""
+
+    smp: int = 2
+    iodepth: int = 32
+    block_size: int = 4096
+    rw: str = "read"
+    duration: float = 1.0
+    warmup: float = 0.2
+    poll_max_ns: int = 32768
+    memory: str = "128M"
+    accel: str = "auto"
+
+    def __post_init__(self) -> None:
+        checks = (
+            (1 <= self.smp <= MAX_VCPUS, f"--smp must be 1 to {MAX_VCPUS}"),
+            (1 <= self.iodepth <= MAX_IODEPTH, f"--iodepth must be 1 to {MAX_IODEPTH}"),
+            (self.rw in RW_MODES, f"--rw must be one of {', '.join(RW_MODES)}"),
+            (
+                512 <= self.block_size <= MAX_BLOCK_SIZE and self.block_size % 512 == 0,
+                "--block-size must be a multiple of 512 bytes, at most 1M",
+            ),
+            (0.001 <= self.duration <= MAX_SECONDS, "--duration must be 0.001 to 86400 seconds"),
+            (0 <= self.warmup <= MAX_SECONDS, "--warmup must be 0 to 86400 seconds"),
+            (
+                re.fullmatch(r"[1-9][0-9]{0,11}[kKmMgGtT]?", self.memory, re.ASCII) is not None,
+                "--memory must be a size such as 128M or 2G",
+            ),
+            (0 <= self.poll_max_ns <= MAX_POLL_NS, "--poll-max-ns must be 0 to 1000000000"),
+        )
+        for holds, message in checks:
+            if not holds:
+                raise PlanError(message)
+
+    def guest_parameters(self, placement: Placement, seed: int) -> str:
+        """The kernel command line of the micro-guest.
+
+        `irq=1` makes the guest ask for interrupts and acknowledge them, two more exits a batch;
+        `irq=0` suppresses them and leaves the queue's placement as the only difference.
+        `marks=1` has it announce its window.
+        """
+        pairs = {
+            "smp": self.smp,
+            "rw": self.rw,
+            "iodepth": self.iodepth,
+            "bs": self.block_size,
+            "ms": round(self.duration * 1000),
+            "warmup_ms": round(self.warmup * 1000),
+            "queues": placement.queues,
+            "random": 1,
+            "irq": int(placement.irq != "none"),
+            "seed": seed,
+            "marks": 1,
+        }
+        return " ".join(f"{key}={value}" for key, value in pairs.items())
+
+
+@dataclass(frozen=True)
+class Drive:
+    """The disk image of all trials; `cache` and `aio` are QEMU's words for mode and backend."""
+
+    path: Path
+    cache: str
+    aio: str = "io_uring"
+    readonly: bool = False
+    temporary: bool = False
+
+    @property
+    def direct(self) -> bool:
+        """Whether the image is opened with O_DIRECT."""
+        return self.cache == "none"
+
+    @property
+    def escaped_path(self) -> str:
+        """The path for an option of `key=value` pairs: QEMU's syntax doubles commas."""
+        return str(self.path).replace(",", ",,")
+
+
+def parse_size(text: str) -> int:
+    """Bytes from `512`, `4k`, `1M`, `1G` (powers of 1024).  Raises `PlanError`."""
+    factors = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    number, factor = text.strip(), 1
+    if number[-1:].lower() in factors:
+        number, factor = number[:-1], factors[number[-1].lower()]
+    if not (number.isascii() and number.isdigit()):
+        raise PlanError(f"'{text}' is not a size; write for example 512, 4k or 1M")
+    return int(number) * factor
