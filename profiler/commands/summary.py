@@ -13,11 +13,25 @@ from rich.text import Text
 
 from profiler.blame import BlameMatrix, blame_matrix
 from profiler.commands.output import STDOUT, output_file, write_json
-from profiler.model import Clock, Snapshot
+from profiler.model import Blocked, Clock, Snapshot
 from profiler.reader import Recording
 from profiler.summary import Line, summarise
 
 MAX_WIDTH = 80
+SLEEPS = 6
+"""Rows of the table of sleeps."""
+
+SLEEP_WORDS = {
+    Blocked.GIL: "Python's interpreter lock",
+    Blocked.DRAIN: "a drain",
+    Blocked.JOIN: "another thread's end",
+    Blocked.FILE_IO: "file I/O",
+    Blocked.STOP_VCPUS: "vCPUs to stop",
+    Blocked.COND: "a condition",
+    Blocked.POLL: "a poll",
+    Blocked.OTHER: "something else",
+    Blocked.LOCK: "another lock",
+}
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 
 
@@ -97,6 +111,9 @@ def print_summary(console: Console, snapshot: Snapshot, sites: int) -> None:
         console.print(_lines_table("role, call site", used[:sites]))
         if len(used) > sites:
             console.print(Text(f"more call sites, see --sites: {len(used) - sites}"))
+    sleeps = _sleeps(figures.sites)[:SLEEPS]
+    if sites and sleeps:
+        console.print(_sleeps_table(sleeps))
     if matrix.waiters:
         console.print(_matrix_table(matrix, snapshot.clock))
     else:
@@ -116,6 +133,25 @@ def _lines_table(title: str, lines: Sequence[Line]) -> Table:
             str(line.contended),
             *map(duration, (line.wait.total, line.wait.p99, line.hold.total, line.hold.p99)),
         )
+    return table
+
+
+def _sleeps(lines: Sequence[Line]) -> list[tuple[Line, Blocked, float]]:
+    """Call sites and what their holders slept for, in ns, the longest first."""
+    found = [(line, reason, ns) for line in lines for reason, ns in line.blocked_ns.items()]
+    return sorted(found, key=lambda sleep: -sleep[2])
+
+
+def _sleeps_table(sleeps: Sequence[tuple[Line, Blocked, float]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("slept while holding", overflow="fold")
+    table.add_column("for")
+    for name in ("time", "of its hold"):
+        table.add_column(name, justify="right")
+    for line, reason, ns in sleeps:
+        part = f"{ns / line.hold.total:.0%}" if line.hold.total else ""
+        name = Text(f"{line.role.label}, {line.site}")
+        table.add_row(name, SLEEP_WORDS[reason], duration(ns), part)
     return table
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from profiler import cli
-from profiler.commands.summary import duration
+from profiler.commands.summary import SLEEP_WORDS, duration
+from profiler.layout import Blocked, Role
 from tests.support.recordings import RecordingBuilder, example
 
 
@@ -43,6 +44,26 @@ def test_call_sites_beyond_the_limit_are_counted_and_none_are_shown_for_0(
     assert "call site" not in summary(capsys, path, "--sites", "0")
 
 
+def test_sleeps_inside_holds_are_shown_with_what_they_are_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = RecordingBuilder(ticks_per_ns=1.0)
+    main = build.thread(Role.MAIN, "qemu")
+    drain, screen = build.site("runstate.c", 867, ""), build.site("ui.c", 5, "")
+    build.acquire(main, drain, hold=4_000, blocked={Blocked.POLL: 3_000, Blocked.FILE_IO: 50})
+    build.acquire(main, screen, hold=1_000)
+    lines = [
+        " ".join(line.split())
+        for line in summary(capsys, str(build.write(tmp_path / "r.bql"))).splitlines()
+    ]
+    assert "main, runstate.c:867 a poll 3 µs 75%" in lines
+    assert "main, runstate.c:867 file I/O 50 ns 1%" in lines
+    assert not any(
+        "ui.c:5" in line
+        for line in lines[lines.index("slept while holding for time of its hold") :]
+    )
+
+
 def test_a_recording_without_waits_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -63,3 +84,7 @@ def test_a_missing_recording_is_one_line(
 )
 def test_durations_have_three_digits_and_a_unit(ns: float, text: str) -> None:
     assert duration(ns) == text
+
+
+def test_every_reason_to_sleep_has_words() -> None:
+    assert set(SLEEP_WORDS) == set(Blocked) - {Blocked.NONE}
