@@ -150,8 +150,8 @@ def _sleeps_table(sleeps: Sequence[tuple[Line, Blocked, float]]) -> Table:
         table.add_column(name, justify="right")
     for line, reason, ns in sleeps:
         part = f"{ns / line.hold.total:.0%}" if line.hold.total else ""
-        name = Text(f"{line.role.label}, {line.site}")
-        table.add_row(name, SLEEP_WORDS[reason], duration(ns), part)
+        where = f"{line.role.label}, {line.site}"
+        table.add_row(Text(where), SLEEP_WORDS[reason], duration(ns), part)
     return table
 
 
