@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Which QEMUs there are to test with, and one run of the micro-guest under one of them."""
+
+import json
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ELF = ROOT / "vmm" / "guest" / "microguest.elf"
+PROGRAM = "qemu-system-x86_64"
+OK, BAD_PARAMETER, DEVICE_FAILED, DATA_WRONG, PLATFORM_FAILED = (
+    code << 1 | 1
+    for code in range(5)  # as isa-debug-exit encodes them
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a QEMU ended and what it printed; ``log`` is its stderr."""
+
+    status: int
+    lines: list[str]
+    log: list[str]
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The one result line."""
+        assert len(self.lines) == 1, (self.lines, self.log)
+        result: dict[str, Any] = json.loads(self.lines[0])
+        assert result["bqlscope_guest"] == 1
+        return result
+
+
+def installed_qemus() -> list[Path]:
+    """The versions unpacked below ``build/qemu``, else the one on the path, else none."""
+    unpacked = sorted((ROOT / "build" / "qemu").glob(f"*/{PROGRAM}"))
+    found = shutil.which(PROGRAM)
+    return unpacked or ([Path(found)] if found else [])
+
+
+def build_guest() -> None:
+    """Bring ``microguest.elf`` up to date."""
+    subprocess.run(["make", "-s", "-f", "native.mk", "guest"], cwd=ROOT, check=True)
+
+
+def run_guest(command: list[str]) -> Run:
+    """Run a QEMU to its end."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    return Run(done.returncode, done.stdout.splitlines(), done.stderr.splitlines())
