@@ -1,45 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The measuring guest boots under an unmodified QEMU, tells the truth and reports its failures."""
 
-import json
 import shutil
-import subprocess
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.micro_guest import (
+    BAD_PARAMETER,
+    DATA_WRONG,
+    DEVICE_FAILED,
+    ELF,
+    OK,
+    PLATFORM_FAILED,
+    Run,
+    build_guest,
+    run_guest,
+)
 from vmm.guest.pattern import pattern
 
 pytestmark = [pytest.mark.kvm, pytest.mark.qemu, pytest.mark.timeout(120)]
 
-ROOT = Path(__file__).resolve().parents[2]
-ELF = ROOT / "vmm" / "guest" / "microguest.elf"
 BLOCK = 4096
 MACHINE = (
     "-M microvm,pic=off,pit=off,rtc=off -global virtio-mmio.force-legacy=false -accel kvm"
     " -cpu qemu64 -m 64 -nodefaults -no-user-config -display none -serial stdio -no-reboot"
     " -device isa-debug-exit,iobase=0xf4,iosize=4"
 )
-OK, BAD_PARAMETER, DEVICE_FAILED, DATA_WRONG, PLATFORM_FAILED = (
-    code << 1 | 1
-    for code in range(5)  # as isa-debug-exit encodes them
-)
-
-
-@dataclass(frozen=True)
-class Run:
-    status: int
-    lines: list[str]
-
-    @property
-    def result(self) -> dict[str, Any]:
-        """The one result line."""
-        assert len(self.lines) == 1, self.lines
-        result: dict[str, Any] = json.loads(self.lines[0])
-        assert result["bqlscope_guest"] == 1
-        return result
 
 
 @pytest.fixture(name="qemu", scope="module")
@@ -47,7 +34,7 @@ def _qemu() -> str:
     qemu = shutil.which("qemu-system-x86_64")
     if qemu is None:
         pytest.skip("qemu-system-x86_64 is not installed")
-    subprocess.run(["make", "-s", "-f", "native.mk", "guest"], cwd=ROOT, check=True)
+    build_guest()
     return qemu
 
 
@@ -57,10 +44,7 @@ def boot(qemu: str, words: str, *extra: str, cpus: int = 1, drive: str | None = 
     if drive is not None:
         command += ["-drive", f"if=none,id=d0,{drive}"]
         command += ["-device", "virtio-blk-device,drive=d0,num-queues=4"]
-    done = subprocess.run(
-        [*command, *extra], capture_output=True, text=True, timeout=100, check=False
-    )
-    return Run(done.returncode, done.stdout.splitlines())
+    return run_guest([*command, *extra])
 
 
 def image(tmp_path: Path, blocks: int) -> Path:
@@ -93,6 +77,7 @@ def test_what_the_guest_writes_is_on_the_disk(
     assert (result["smp"], result["rw"], result["bs"]) == (cpus, "verify", BLOCK)
     assert result["verify"] == {"wrong_blocks": 0, "wrong_bytes": 0}
     blk = result["blk"]
+    assert (blk["transport"], blk["msix"], blk["msix_pending"]) == ("mmio", 0, 0)
     assert (blk["reads"], blk["writes"], blk["ops"], blk["errors"]) == (333, 333, 667, 0)
     assert disk.read_bytes() == pattern(0, 333 * BLOCK, seed) + b"\xee" * (67 * BLOCK)
     accesses = [register["reads"] for register in result["access"]["registers"]]
@@ -160,7 +145,7 @@ def test_port_reads_are_counted_exactly(qemu: str) -> None:
     ("words", "status", "line"),
     [
         ("iodpeth=4", BAD_PARAMETER, "guest: unknown parameter: iodpeth=4"),
-        ("hammer=none", DEVICE_FAILED, "guest: no such virtio-mmio block device"),
+        ("hammer=none", DEVICE_FAILED, "guest: no such virtio block device"),
         (
             "smp=2 mode=idle",
             PLATFORM_FAILED,

@@ -17,10 +17,9 @@ from profiler.model import Snapshot
 from profiler.preload import library_path
 from profiler.qemu.qmp import Qmp
 from profiler.reader import Recording, find_recordings
+from tests.support.micro_guest import ELF
 from tests.support.rig import wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
-ELF = ROOT / "vmm" / "guest" / "microguest.elf"
 MICROVM = (
     "-M", "microvm,pic=off,pit=off,rtc=off", "-bios", "qboot.rom",
     "-global", "virtio-mmio.force-legacy=false", "-accel", "kvm", "-cpu", "qemu64", "-m", "64",

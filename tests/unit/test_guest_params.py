@@ -78,6 +78,7 @@ def test_an_empty_command_line_gives_the_defaults(guest: tuple[Any, Any]) -> Non
     assert not error
     assert (params.mode, params.rw, params.iodepth, params.bs) == (0, 0, 32, 4096)
     assert (params.smp, params.random, params.irq, params.tsc_khz) == (1, 1, 0, 0)
+    assert (params.transport, params.slots_given) == (0, 0)
     assert params.register_count == 1
     first = params.registers[0]
     assert (first.space, first.address, first.size) == (0, 0x3FD, 1)
@@ -92,10 +93,14 @@ def test_an_empty_command_line_gives_the_defaults(guest: tuple[Any, Any]) -> Non
         ("rw=write", "rw", 1),
         ("rw=mixed", "rw", 2),
         ("rw=verify", "rw", 3),
+        ("transport=auto", "transport", 0),
+        ("transport=mmio", "transport", 1),
+        ("transport=pci", "transport", 2),
         ("bs=0x10000", "bs", 65536),
         ("iodepth=4 iodepth=8", "iodepth", 8),
         ("hammer=none", "register_count", 0),
         ("virtio_mmio=0xd0000000:0x1000:4", "slot_stride", 4096),
+        ("virtio_mmio=0xd0000000:0x1000:4", "slots_given", 1),
         ("virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@0xd0000000:5:0",
          "device_count", 2),
     ],
@@ -134,7 +139,7 @@ def test_numbers_are_accepted_exactly_within_their_range(guest: tuple[Any, Any],
     "word",
     [
         "iodepth=", "iodepth", "iodepth=+1", "iodepth=1x", "iodepth=0x",
-        "seed=18446744073709551616",
+        "seed=18446744073709551616", "transport=", "transport=usb",
         "rw=", "rw=reads", "rw=rea", "mode=0", "hammer=", "hammer=pio", "hammer=pio:0x3fd",
         "hammer=pio:0x3fd:3", "hammer=pio:0x3fd:1,", "hammer=pio:0x10000:1", "hammer=pio:0x60:8",
         "hammer=mmio:0xfeb00e02:4", "hammer=mmio:0x100000000:4", "hammer=pio:1:1:1",

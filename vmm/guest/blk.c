@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "blk.h"
+#include "virtio_mmio.h"
+#include "virtio_pci.h"
 
 #define BLK_F_RO (1ull << 5)
 #define BLK_F_FLUSH (1ull << 9)
@@ -17,8 +19,8 @@ enum {
 _Static_assert(sizeof(struct guest_blk_wire) == 128, "two cache lines");
 _Static_assert(WIRE_STATUS_OFFSET - WIRE_TYPE_OFFSET == HEADER_SIZE, "virtio_blk_req is packed");
 
-static bool find_device(struct guest_blk *blk, const struct platform *platform,
-                        const struct guest_params *params)
+static bool find_on_mmio(struct guest_blk *blk, const struct platform *platform,
+                         const struct guest_params *params)
 {
     uint64_t count = params->device_count ? params->device_count : params->slot_count;
     uint64_t skip = params->disk;
@@ -27,10 +29,34 @@ static bool find_device(struct guest_blk *blk, const struct platform *platform,
         uint64_t base =
             params->device_count ? params->devices[i] : params->slot_base + i * params->slot_stride;
 
-        if (guest_virtio_probe(&blk->virtio, platform, base, BLK_DEVICE_ID) && !skip--)
+        if (guest_virtio_mmio_probe(&blk->virtio, platform, base, BLK_DEVICE_ID) && !skip--)
             return true;
     }
     return false;
+}
+
+/*
+ * transport=auto: virtio-mmio devices that the command line names, else PCI, else virtio-mmio at
+ * its usual place. Last, because on a machine with PCI any device's registers may lie there, and
+ * reading them could have an effect.
+ */
+static const char *find_device(struct guest_blk *blk, const struct platform *platform,
+                               const struct guest_params *params)
+{
+    static const char *const missing[] = {"no such virtio block device",
+                                          "no such virtio-mmio block device",
+                                          "no such virtio-pci block device on bus 0"};
+    const bool mmio = params->transport != GUEST_TRANSPORT_PCI;
+    const bool pci = params->transport != GUEST_TRANSPORT_MMIO;
+    const bool mmio_first = !pci || params->device_count || params->slots_given;
+
+    if (mmio && mmio_first && find_on_mmio(blk, platform, params))
+        return 0;
+    if (pci && guest_virtio_pci_probe(&blk->virtio, platform, BLK_DEVICE_ID, params->disk))
+        return guest_virtio_pci_map(&blk->virtio);
+    if (mmio && !mmio_first && find_on_mmio(blk, platform, params))
+        return 0;
+    return missing[params->transport];
 }
 
 /* Flags and links of the chain header -> data -> status, or header -> status for a flush. */
@@ -110,13 +136,14 @@ const char *guest_blk_open(struct guest_blk *blk, struct guest_dma *dma,
 {
     uint64_t wanted = VIRTIO_F_EVENT_IDX | BLK_F_RO | BLK_F_FLUSH | BLK_F_MQ;
     uint64_t per_queue;
-    const char *problem;
+    const char *problem = find_device(blk, dma->platform, params);
 
-    if (!find_device(blk, dma->platform, params))
-        return "no such virtio-mmio block device";
     if (params->indirect)
         wanted |= VIRTIO_F_INDIRECT_DESC;
-    problem = guest_virtio_negotiate(&blk->virtio, wanted);
+    if (!problem)
+        problem = guest_virtio_negotiate(&blk->virtio, wanted);
+    if (!problem)
+        problem = blk->virtio.ops->set_interrupts(&blk->virtio, params->irq);
     if (problem)
         return problem;
     blk->sectors = guest_virtio_config(&blk->virtio, CONFIG_CAPACITY, 8);
@@ -141,5 +168,7 @@ const char *guest_blk_open(struct guest_blk *blk, struct guest_dma *dma,
 
 void guest_blk_close(struct guest_blk *blk)
 {
+    if (blk->virtio.msix)
+        blk->msix_pending = guest_pci_msix_pending(blk->virtio.platform, blk->queue_count);
     guest_virtio_reset(&blk->virtio);
 }

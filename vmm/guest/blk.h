@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "params.h"
-#include "virtio_mmio.h"
+#include "virtio.h"
 
 enum guest_blk_op { GUEST_BLK_READ = 0, GUEST_BLK_WRITE = 1, GUEST_BLK_FLUSH = 4 };
 
@@ -42,13 +42,14 @@ struct guest_blk {
     uint64_t sectors; /* capacity in 512-byte units */
     unsigned bs, slot_count, queue_count;
     bool indirect, event_idx, irq, can_flush, read_only;
+    unsigned msix_pending; /* after closing: queues whose MSI-X has reached CPU 0's local APIC */
     struct guest_queue queues[GUEST_MAX_QUEUES];
     struct guest_blk_slot slots[GUEST_MAX_IODEPTH];
     /* Slot number + 1 by head; 0: the head was never used. */
     uint16_t slot_of_head[GUEST_MAX_QUEUES][GUEST_QUEUE_MAX];
 };
 
-/* Find block device number params->disk and make it ready. NULL or a static message. */
+/* Find block device number params->disk and make it ready. NULL or a static one-line message. */
 const char *guest_blk_open(struct guest_blk *blk, struct guest_dma *dma,
                            const struct guest_params *params);
 void guest_blk_close(struct guest_blk *blk);

@@ -41,6 +41,7 @@ static const struct number_key number_keys[] = {
 };
 
 static const char *const mode_names[] = {"blk", "idle", "pio", NULL};
+static const char *const transport_names[] = {"auto", "mmio", "pci", NULL};
 static const char *const rw_names[] = {"read", "write", "mixed", "verify", NULL};
 
 static bool word_is(struct word w, const char *text)
@@ -142,6 +143,7 @@ static bool parse_slots(struct word w, struct guest_params *params)
 {
     struct word base = word_cut(&w, ':'), stride = word_cut(&w, ':');
 
+    params->slots_given = 1;
     return parse_number(base, &params->slot_base) && parse_number(stride, &params->slot_stride) &&
            parse_number(w, &params->slot_count) && params->slot_base < 0x100000000u &&
            params->slot_base % 4 == 0 && params->slot_stride % 4 == 0 &&
@@ -188,6 +190,8 @@ static int parse_pair(struct word key, struct word value, struct guest_params *p
         return parse_name(value, mode_names, &params->mode);
     if (word_is(key, "rw"))
         return parse_name(value, rw_names, &params->rw);
+    if (word_is(key, "transport"))
+        return parse_name(value, transport_names, &params->transport);
     if (word_is(key, "hammer"))
         return parse_hammer(value, params);
     if (word_is(key, "virtio_mmio"))

@@ -16,6 +16,7 @@ enum {
 
 enum guest_mode { GUEST_MODE_BLK, GUEST_MODE_IDLE, GUEST_MODE_PIO };
 enum guest_rw { GUEST_RW_READ, GUEST_RW_WRITE, GUEST_RW_MIXED, GUEST_RW_VERIFY };
+enum guest_transport { GUEST_TRANSPORT_AUTO, GUEST_TRANSPORT_MMIO, GUEST_TRANSPORT_PCI };
 enum guest_space { GUEST_PIO, GUEST_MMIO };
 
 /* A device register that is read to see how long an access takes. */
@@ -27,8 +28,9 @@ struct guest_register {
 
 /* All numbers are 64 bits wide so that one table describes how to parse them. */
 struct guest_params {
-    uint64_t mode; /* enum guest_mode */
-    uint64_t rw;   /* enum guest_rw */
+    uint64_t mode;      /* enum guest_mode */
+    uint64_t rw;        /* enum guest_rw */
+    uint64_t transport; /* enum guest_transport */
     uint64_t iodepth;
     uint64_t bs;     /* bytes */
     uint64_t blocks; /* of bs bytes, from the start of the disk; 0: all of it */
@@ -53,6 +55,7 @@ struct guest_params {
     uint64_t device_count;
     uint64_t devices[GUEST_MAX_DEVICES];
     uint64_t slot_base, slot_stride, slot_count;
+    uint64_t slots_given; /* 1: by the command line */
 };
 
 /*

@@ -56,6 +56,7 @@ struct guest_queue {
     bool event_idx;
     bool irq; /* interrupts are wanted, not suppressed */
     uint64_t desc_gpa, avail_gpa, used_gpa;
+    uint64_t notify_gpa; /* where the transport takes kicks */
     struct virtq_desc *desc;
     struct virtq_avail *avail;
     struct virtq_used *used;

@@ -116,6 +116,9 @@ static void blk_object(struct line *line, const struct guest *g)
     const struct guest_histogram *h = &result->latency;
 
     open_object(line, "blk");
+    string(line, "transport", g->blk.virtio.ops->name);
+    number(line, "msix", g->blk.virtio.msix);
+    number(line, "msix_pending", g->blk.msix_pending);
     number(line, "queues", g->blk.queue_count);
     number(line, "indirect", g->blk.indirect);
     number(line, "event_idx", g->blk.event_idx);

@@ -13,6 +13,7 @@ enum {
     REG_QUEUE_NUM_MAX = 0x34,
     REG_QUEUE_NUM = 0x38,
     REG_QUEUE_READY = 0x44,
+    REG_QUEUE_NOTIFY = 0x50,
     REG_INTERRUPT_STATUS = 0x60,
     REG_INTERRUPT_ACK = 0x64,
     REG_STATUS = 0x70,
@@ -22,25 +23,18 @@ enum {
     REG_CONFIG_GENERATION = 0xfc,
     REG_CONFIG = 0x100,
 
+    REGISTERS_SIZE = 0x200,
     MAGIC_VIRT = 0x74726976,
-
-    STATUS_ACKNOWLEDGE = 1,
-    STATUS_DRIVER = 2,
-    STATUS_DRIVER_OK = 4,
-    STATUS_FEATURES_OK = 8,
-
-    RESET_TRIES = 1000,
-    CONFIG_TRIES = 16,
 };
 
 static uint32_t reg_read(const struct guest_virtio *dev, unsigned reg)
 {
-    return (uint32_t)platform_mmio_read(dev->platform, dev->base + reg, 4);
+    return (uint32_t)platform_mmio_read(dev->platform, dev->mmio + reg, 4);
 }
 
 static void reg_write(const struct guest_virtio *dev, unsigned reg, uint32_t value)
 {
-    platform_mmio_write(dev->platform, dev->base + reg, value, 4);
+    platform_mmio_write(dev->platform, dev->mmio + reg, value, 4);
 }
 
 static void reg_write_pair(const struct guest_virtio *dev, unsigned reg, uint64_t value)
@@ -49,65 +43,44 @@ static void reg_write_pair(const struct guest_virtio *dev, unsigned reg, uint64_
     reg_write(dev, reg + 4, (uint32_t)(value >> 32));
 }
 
-bool guest_virtio_probe(struct guest_virtio *dev, const struct platform *platform, uint64_t base,
-                        uint32_t device_id)
+static uint32_t mmio_read_status(const struct guest_virtio *dev)
 {
-    const struct guest_virtio candidate = {.platform = platform, .base = base};
-
-    *dev = candidate;
-    return reg_read(dev, REG_MAGIC) == MAGIC_VIRT && reg_read(dev, REG_VERSION) == 2 &&
-           reg_read(dev, REG_DEVICE_ID) == device_id;
+    return reg_read(dev, REG_STATUS);
 }
 
-void guest_virtio_reset(const struct guest_virtio *dev)
+static void mmio_write_status(const struct guest_virtio *dev, uint32_t status)
 {
-    reg_write(dev, REG_STATUS, 0);
-    for (unsigned i = 0; i < RESET_TRIES && reg_read(dev, REG_STATUS); i++)
-        platform_relax(dev->platform);
+    reg_write(dev, REG_STATUS, status);
 }
 
-const char *guest_virtio_negotiate(struct guest_virtio *dev, uint64_t wanted)
+static uint32_t mmio_offered_features(const struct guest_virtio *dev, unsigned word)
 {
-    uint64_t offered;
+    reg_write(dev, REG_DEVICE_FEATURES_SEL, word);
+    return reg_read(dev, REG_DEVICE_FEATURES);
+}
 
-    guest_virtio_reset(dev);
-    if (reg_read(dev, REG_STATUS))
-        return "the device does not complete its reset";
-    reg_write(dev, REG_STATUS, STATUS_ACKNOWLEDGE);
-    reg_write(dev, REG_STATUS, STATUS_ACKNOWLEDGE | STATUS_DRIVER);
-    reg_write(dev, REG_DEVICE_FEATURES_SEL, 0);
-    offered = reg_read(dev, REG_DEVICE_FEATURES);
-    reg_write(dev, REG_DEVICE_FEATURES_SEL, 1);
-    offered |= (uint64_t)reg_read(dev, REG_DEVICE_FEATURES) << 32;
-    if (!(offered & VIRTIO_F_VERSION_1))
-        return "the device does not offer VERSION_1";
-    dev->features = offered & (wanted | VIRTIO_F_VERSION_1);
-    reg_write(dev, REG_DRIVER_FEATURES_SEL, 0);
-    reg_write(dev, REG_DRIVER_FEATURES, (uint32_t)dev->features);
-    reg_write(dev, REG_DRIVER_FEATURES_SEL, 1);
-    reg_write(dev, REG_DRIVER_FEATURES, (uint32_t)(dev->features >> 32));
-    reg_write(dev, REG_STATUS, STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK);
-    if (!(reg_read(dev, REG_STATUS) & STATUS_FEATURES_OK))
-        return "the device refuses the accepted features";
+static void mmio_accept_features(const struct guest_virtio *dev, unsigned word, uint32_t bits)
+{
+    reg_write(dev, REG_DRIVER_FEATURES_SEL, word);
+    reg_write(dev, REG_DRIVER_FEATURES, bits);
+}
+
+/* There is no switch: the rings say it (guest_queue_init). */
+static const char *mmio_set_interrupts(struct guest_virtio *dev, bool irq)
+{
     return 0;
 }
 
-const char *guest_virtio_add_queue(struct guest_virtio *dev, struct guest_queue *q,
-                                   struct guest_dma *dma, uint16_t index, uint64_t entries,
-                                   bool irq)
+static uint32_t mmio_select_queue(const struct guest_virtio *dev, uint16_t index)
 {
-    uint32_t max, size = 1; /* size: a power of two */
-
     reg_write(dev, REG_QUEUE_SEL, index);
-    max = reg_read(dev, REG_QUEUE_NUM_MAX);
-    /* The largest ring the device allows, as Linux takes it. */
-    while (size * 2 <= max && size * 2 <= GUEST_QUEUE_MAX)
-        size *= 2;
-    if (!max || size < entries)
-        return "the virtqueue is too small for this iodepth";
-    if (!guest_queue_init(q, dma, index, (uint16_t)size, dev->features & VIRTIO_F_EVENT_IDX, irq))
-        return "not enough guest memory for the virtqueues";
-    reg_write(dev, REG_QUEUE_NUM, size);
+    return reg_read(dev, REG_QUEUE_NUM_MAX);
+}
+
+static const char *mmio_enable_queue(const struct guest_virtio *dev, struct guest_queue *q)
+{
+    q->notify_gpa = dev->mmio + REG_QUEUE_NOTIFY;
+    reg_write(dev, REG_QUEUE_NUM, q->size);
     reg_write_pair(dev, REG_QUEUE_DESC, q->desc_gpa);
     reg_write_pair(dev, REG_QUEUE_DRIVER, q->avail_gpa);
     reg_write_pair(dev, REG_QUEUE_DEVICE, q->used_gpa);
@@ -115,34 +88,45 @@ const char *guest_virtio_add_queue(struct guest_virtio *dev, struct guest_queue 
     return 0;
 }
 
-void guest_virtio_start(struct guest_virtio *dev)
+static uint32_t mmio_config_generation(const struct guest_virtio *dev)
 {
-    reg_write(dev, REG_STATUS,
-              STATUS_ACKNOWLEDGE | STATUS_DRIVER | STATUS_FEATURES_OK | STATUS_DRIVER_OK);
+    return reg_read(dev, REG_CONFIG_GENERATION);
 }
 
-uint64_t guest_virtio_config(const struct guest_virtio *dev, unsigned offset, unsigned size)
-{
-    uint64_t address = dev->base + REG_CONFIG + offset, value = 0;
-
-    /* A field wider than 4 bytes takes two accesses; the generation tells whether it changed in
-     * between. A device that changes it forever gets the last value read. */
-    for (unsigned i = 0; i < CONFIG_TRIES; i++) {
-        uint32_t generation = reg_read(dev, REG_CONFIG_GENERATION);
-
-        value = platform_mmio_read(dev->platform, address, size < 8 ? size : 4);
-        if (size == 8)
-            value |= platform_mmio_read(dev->platform, address + 4, 4) << 32;
-        if (reg_read(dev, REG_CONFIG_GENERATION) == generation)
-            break;
-    }
-    return value;
-}
-
-void guest_virtio_ack_interrupt(const struct guest_virtio *dev)
+static void mmio_ack_interrupt(const struct guest_virtio *dev)
 {
     uint32_t status = reg_read(dev, REG_INTERRUPT_STATUS);
 
     if (status)
         reg_write(dev, REG_INTERRUPT_ACK, status);
+}
+
+static const struct guest_virtio_ops mmio_ops = {
+    .name = "mmio",
+    .read_status = mmio_read_status,
+    .write_status = mmio_write_status,
+    .offered_features = mmio_offered_features,
+    .accept_features = mmio_accept_features,
+    .set_interrupts = mmio_set_interrupts,
+    .select_queue = mmio_select_queue,
+    .enable_queue = mmio_enable_queue,
+    .config_generation = mmio_config_generation,
+    .ack_interrupt = mmio_ack_interrupt,
+};
+
+bool guest_virtio_mmio_probe(struct guest_virtio *dev, const struct platform *platform,
+                             uint64_t base, uint32_t device_id)
+{
+    const struct guest_virtio candidate = {
+        .platform = platform,
+        .ops = &mmio_ops,
+        .config = base + REG_CONFIG,
+        .config_size = REGISTERS_SIZE - REG_CONFIG,
+        .notify_width = 4,
+        .mmio = base,
+    };
+
+    *dev = candidate;
+    return reg_read(dev, REG_MAGIC) == MAGIC_VIRT && reg_read(dev, REG_VERSION) == 2 &&
+           reg_read(dev, REG_DEVICE_ID) == device_id;
 }

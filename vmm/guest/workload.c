@@ -139,7 +139,7 @@ static bool reap(struct workload *w, struct guest_queue *q, uint64_t now)
     if (used == q->last_used)
         return false;
     if (q->irq)
-        guest_virtio_ack_interrupt(&w->blk->virtio);
+        w->blk->virtio.ops->ack_interrupt(&w->blk->virtio);
     while (q->last_used != used) {
         struct guest_blk_slot *slot = used_slot(w, q, guest_queue_collect(q));
 
