@@ -2,14 +2,16 @@
 /*
  * QEMU's own function pointers. include/qemu/thread.h of QEMU declares them and says that they are
  * read at each use; util/qsp.c swaps them when somebody says `sync-profile on` or `off`. So a hook
- * can be taken out at any time. It is put back, in front of whatever is there then, when the lock
- * is released by whoever did it, and when an acquisition arrives without a call site.
+ * can be taken out at any time. It is put back, in front of whatever is there then, before anybody
+ * else takes the lock by it: when whoever swapped them releases the lock or starts a thread. Should
+ * an acquisition come without a call site all the same, it is put back then.
  */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "preload.h"
+#include "real.h"
 
 typedef struct Pointer {
     void *_Atomic *at;    /* QEMU's variable; NULL if it exports none */
@@ -112,4 +114,13 @@ bool bqlpre_find_qemu(void)
 const char *bqlpre_lock_symbol(void)
 {
     return qemu.symbol;
+}
+
+BQLPRE_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+                                 void *(*body)(void *), void *argument)
+{
+    if (bqlpre_self.holds) {
+        bqlpre_hook(); /* the first thing that a vCPU's thread does is to take the BQL */
+    }
+    return real()->create(thread, attributes, body, argument);
 }

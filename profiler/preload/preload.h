@@ -14,6 +14,7 @@
  *   file        interposes                                    to know
  *   hook_mutex  pthread_mutex_lock, trylock, unlock           acquisitions and releases
  *   hook_cond   pthread_cond_wait, timedwait, clockwait, ...  re-acquisitions
+ *   hook_qemu   pthread_create, QEMU's pointers               call sites
  *   hook_kvm    ioctl, mmap                                   which access a vCPU's lock is for
  *   hook_block  ppoll, pread, fsync, futex, join, ...         what a holder sleeps for
  *

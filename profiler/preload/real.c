@@ -46,6 +46,7 @@ static void find_threads(BqlReal *real)
     FIND(cond_clockwait, "pthread_cond_clockwait", NULL);
     FIND(cond_signal, "pthread_cond_signal", "GLIBC_2.3.2");
     FIND(cond_broadcast, "pthread_cond_broadcast", "GLIBC_2.3.2");
+    FIND(create, "pthread_create", NULL);
     FIND(join, "pthread_join", NULL);
 }
 

@@ -28,6 +28,7 @@ typedef struct BqlReal {
     int (*cond_clockwait)(pthread_cond_t *, pthread_mutex_t *, clockid_t, const struct timespec *);
     int (*cond_signal)(pthread_cond_t *);
     int (*cond_broadcast)(pthread_cond_t *);
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     int (*join)(pthread_t, void **);
     int (*ioctl)(int, unsigned long, void *);
     void *(*mmap)(void *, size_t, int, int, int, off_t);

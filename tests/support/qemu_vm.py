@@ -9,13 +9,13 @@ with preloaded(qemu, tmp_path, *NAMED, *NULL_DISK, words="smp=2 ms=60000", cpus=
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.model import Snapshot
 from profiler.preload import library_path
-from profiler.qemu.qmp import Qmp
+from profiler.qemu.qmp import Qmp, QmpError
 from profiler.reader import Recording, find_recordings
 from tests.support.micro_guest import ELF
 from tests.support.rig import wait_until
@@ -83,6 +83,19 @@ class PreloadedQemu:
         return sum(row.total for row in self.snapshot().rows)
 
 
+def _monitor(socket: Path) -> Qmp:
+    """A connection as soon as QEMU listens, which is a moment after the socket is there."""
+    found: list[Qmp] = []
+
+    def connect() -> bool:
+        with suppress(QmpError):
+            found.append(Qmp(str(socket)))
+        return bool(found)
+
+    wait_until(connect, "a monitor")
+    return found[0]
+
+
 @contextmanager
 def preloaded(
     qemu: Path, directory: Path, *options: str, words: str, cpus: int = 1
@@ -99,8 +112,7 @@ def preloaded(
         text=True,
     )
     try:
-        wait_until(lambda: socket.exists() or process.poll() is not None, "a monitor")
-        with Qmp(str(socket)) as connection:
+        with _monitor(socket) as connection:
             yield PreloadedQemu(process, connection, directory)
     finally:
         process.kill()
