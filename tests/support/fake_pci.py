@@ -58,6 +58,7 @@ class Function:
         """What a driver may change: the command, BARs, MSI-X control."""
         index = (register - 0x10) // 4
         if bar := self.bars.get(index):
+            assert not bar.io, "an I/O BAR is nobody's business"
             assert not self.decodes, "a BAR is changed while it is decoded"
             bar.address = (bar.address & ~ALL_ONES | value) & -bar.size
         elif (low := self.bars.get(index - 1)) and low.wide:

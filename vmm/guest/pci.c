@@ -123,15 +123,20 @@ static uint32_t writable_bits(const struct guest_pci *fn, unsigned reg, uint32_t
     return bits;
 }
 
+/* An I/O BAR is left alone and counts as none: I/O decoding may be on, and nothing here uses it. */
 static void read_bar(const struct guest_pci *fn, unsigned index, struct guest_pci_bar *bar)
 {
     const unsigned reg = REG_BAR + index * 4;
     const uint32_t low = guest_pci_read(fn, reg, 4);
-    uint64_t mask = writable_bits(fn, reg, low) & ~(uint32_t)BAR_FLAGS;
+    const struct guest_pci_bar none = {0};
+    uint64_t mask;
 
-    bar->io = low & BAR_IO;
-    bar->wide = !bar->io && (low & BAR_TYPE) == BAR_TYPE_64 && index + 1 < PCI_BARS;
+    *bar = none;
+    if (low & BAR_IO)
+        return;
+    bar->wide = (low & BAR_TYPE) == BAR_TYPE_64 && index + 1 < PCI_BARS;
     bar->address = low & ~(uint32_t)BAR_FLAGS;
+    mask = writable_bits(fn, reg, low) & ~(uint32_t)BAR_FLAGS;
     if (bar->wide) {
         const uint32_t high = guest_pci_read(fn, reg + 4, 4);
 
@@ -153,7 +158,7 @@ static uint64_t overlap_in(const struct guest_pci *fn, uint64_t begin, uint64_t 
     guest_pci_write(fn, PCI_COMMAND, command & ~PCI_COMMAND_MEMORY, 2);
     for (unsigned i = 0; i < count && !end; i += bar.wide ? 2 : 1) {
         read_bar(fn, i, &bar);
-        if (!bar.io && bar.address && bar.address < begin + size && begin < bar.address + bar.size)
+        if (bar.address && bar.address < begin + size && begin < bar.address + bar.size)
             end = bar.address + bar.size;
     }
     guest_pci_write(fn, PCI_COMMAND, command, 2);
@@ -198,7 +203,7 @@ const char *guest_pci_map_bar(const struct guest_pci *fn, unsigned index, struct
     const uint64_t limit = 1ull << 32;
 
     read_bar(fn, index, bar);
-    if (bar->io || !bar->size)
+    if (!bar->size)
         return 0;
     if (bar->address && bar->size < limit && bar->address <= limit - bar->size)
         return 0;
@@ -219,7 +224,7 @@ const char *guest_pci_msix_map(const struct guest_pci *fn, unsigned capability,
     problem = guest_pci_map_bar(fn, index, &bar);
     if (problem)
         return problem;
-    if (bar.io || (uint64_t)offset + msix->entries * MSIX_ENTRY_SIZE > bar.size)
+    if ((uint64_t)offset + msix->entries * MSIX_ENTRY_SIZE > bar.size)
         return "the MSI-X table lies outside its PCI BAR";
     msix->capability = capability;
     msix->table = bar.address + offset;

@@ -32,8 +32,8 @@ struct guest_pci {
 };
 
 struct guest_pci_bar {
-    uint64_t address, size; /* bytes, a power of two; 0: not implemented */
-    bool io, wide;          /* wide: 64 bits, two registers */
+    uint64_t address, size; /* bytes, a power of two; 0: not implemented, or an I/O BAR */
+    bool wide;              /* 64 bits, two registers */
 };
 
 struct guest_pci_walk {

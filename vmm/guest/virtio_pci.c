@@ -243,7 +243,7 @@ static const char *read_structure(struct guest_virtio *dev, unsigned at)
     if (index >= PCI_BARS || !wants_structure(dev, at))
         return 0;
     problem = guest_pci_map_bar(fn, index, &bar);
-    if (problem || bar.io || !bar.size)
+    if (problem || !bar.size)
         return problem;
     if ((uint64_t)offset + size > bar.size)
         return "a virtio structure of the PCI device lies outside its BAR";
