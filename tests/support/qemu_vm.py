@@ -9,13 +9,13 @@ with preloaded(qemu, tmp_path, *NAMED, *NULL_DISK, words="smp=2 ms=60000", cpus=
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from profiler.model import Snapshot
 from profiler.preload import library_path
-from profiler.qemu.qmp import Qmp, QmpError
+from profiler.qemu.qmp import Qmp
 from profiler.reader import Recording, find_recordings
 from tests.support.micro_guest import ELF
 from tests.support.rig import wait_until
@@ -47,6 +47,14 @@ def command(qemu: Path, *options: str, words: str, cpus: int = 1) -> list[str]:
     """A microvm with the micro-guest, which gets `words`."""
     guest = ["-kernel", str(ELF), "-append", f"smp={cpus} {words}", "-smp", str(cpus)]
     return [str(qemu), *MICROVM, *guest, *options]
+
+
+def listens(socket: Path) -> bool:
+    """Whether somebody accepts connections there: bound is not enough, and trying is a client."""
+    listening = "00010000"
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    sockets = (line.split(maxsplit=7) for line in lines)
+    return any(s[3] == listening and s[7:] == [str(socket)] for s in sockets)
 
 
 def recording_in(directory: Path) -> Path:
@@ -83,19 +91,6 @@ class PreloadedQemu:
         return sum(row.total for row in self.snapshot().rows)
 
 
-def _monitor(socket: Path) -> Qmp:
-    """A connection as soon as QEMU listens, which is a moment after the socket is there."""
-    found: list[Qmp] = []
-
-    def connect() -> bool:
-        with suppress(QmpError):
-            found.append(Qmp(str(socket)))
-        return bool(found)
-
-    wait_until(connect, "a monitor")
-    return found[0]
-
-
 @contextmanager
 def preloaded(
     qemu: Path, directory: Path, *options: str, words: str, cpus: int = 1
@@ -112,7 +107,8 @@ def preloaded(
         text=True,
     )
     try:
-        with _monitor(socket) as connection:
+        wait_until(lambda: listens(socket) or process.poll() is not None, "a monitor")
+        with Qmp(str(socket)) as connection:
             yield PreloadedQemu(process, connection, directory)
     finally:
         process.kill()
