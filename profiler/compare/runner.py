@@ -2,9 +2,9 @@
 """Runs the trials of all plans, one child VMM each.
 
 Rules: one child at a time; the child leads a session of its own, so a Ctrl-C at the terminal
-reaches only this process, which then ends the child by its pid.  While a trial runs, its recording
-lies on a memory file system if there is one: a recording that is written back to a disk would add
-page faults to the very threads being timed.
+reaches only this process, which then ends the process group of the child.  While a trial runs, its
+recording lies on a memory file system if there is one: a recording that is written back to a disk
+would add page faults to the very threads being timed.
 """
 
 import os
@@ -41,12 +41,12 @@ FILE_NAME_CHARACTERS = str.maketrans("/ ", "--")
 def _stop(child: "subprocess.Popen[bytes]") -> None:
     """End the child if it still runs; returns once it is gone.
 
-    The child may be a wrapper that passes SIGTERM on to the VMM. If it does not end by that, both
-    are killed: they are a process group of their own.
+    The child may be a wrapper around the VMM, so the signals go to both: they are a process group
+    of their own, whose number is taken as long as the child has not been waited for.
     """
     if child.poll() is not None:
         return
-    child.terminate()
+    os.killpg(child.pid, signal.SIGTERM)
     try:
         child.wait(GRACE)
     except subprocess.TimeoutExpired:

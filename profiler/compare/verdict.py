@@ -128,8 +128,8 @@ def caveats(result: Result) -> tuple[str, ...]:
         )
     if any(p.iothreads and p.irq == p.usual_irq == "mainloop" for p in result.plan.placements):
         found.append(
-            "On QEMU's virtio-mmio the interrupts of an iothread pass through the main loop, which "
-            "takes back part of its gain; on PCI (--machine q35) they do not."
+            "virtio-mmio has no irqfd here: an iothread's interrupts pass through the main loop, "
+            "which takes back part of its gain; on PCI (--machine q35) they do not."
         )
     if not result.plan.drive.direct:
         found.append(

@@ -11,11 +11,12 @@ Rules
     QEMU that does not answer is asked less and less often.
  2. The monitor is connected for one question only: an open connection that nobody reads makes QEMU
     collect its events in memory.
- 3. Whatever goes wrong here costs names of devices, nothing else.
+ 3. Nothing is asked while a window is recorded: the answer would be in its figures.
+ 4. Whatever goes wrong here costs names of devices, nothing else.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -105,12 +106,19 @@ class Watch:
             return False
 
     def _find_live(self, pid: int) -> Recording | None:
-        for candidate in filter(None, (pid, self._peer_pid(pid))):
+        for candidate in self._candidates(pid):
             found = recording_of(candidate)
             if found is not None:
                 with suppress(RecordingError):
                     return Recording.open(found.path)
         return None
+
+    def _candidates(self, pid: int) -> Iterator[int]:
+        """Processes that may be the recorded one; the monitor is not bothered if the first is."""
+        yield pid
+        peer = self._peer_pid(pid)
+        if peer is not None:
+            yield peer
 
     def _peer_pid(self, pid: int) -> int | None:
         """Who serves the monitor, asked only if the process that was started records nothing."""
@@ -130,6 +138,8 @@ class Watch:
 
     def _refresh(self, recording: Recording) -> None:
         if self._clock() < self._next_question or self._answers >= MOST_ANSWERS:
+            return
+        if _in_window(recording.process.path):
             return
         known = self._names or MemoryMap()
         new = uncovered(recording.regions(), known) - self._asked
@@ -156,3 +166,9 @@ class Watch:
             self._failures += 1
         pause = PAUSE if not self._failures else min(_RETRY * 2**self._failures, LONGEST_PAUSE)
         self._next_question = self._clock() + pause
+
+
+def _in_window(recording: Path) -> bool:
+    """Whether the guest has opened its measured window and not closed it."""
+    begin, end = (recording.with_name(f"{recording.name}.{mark}") for mark in ("begin", "end"))
+    return begin.exists() and not end.exists()
