@@ -29,9 +29,11 @@ from profiler.reader import Recording, recording_of
 
 PAUSE = 2.0
 MOST_ANSWERS = 16
-MOST_DOUBLINGS = 5
+LONGEST_PAUSE = 60.0
 _EAGER, _EARLY, _LATER = 0.02, 0.25, 1.0  # seconds between ticks
 _EARLY_SECONDS = 15.0
+_RETRY = 0.02  # doubled with each failure: QEMU binds its socket some time before it listens
+_OWN_SECONDS = 1.0  # after which another process than the one that was started may be QEMU
 _CONNECT_TIMEOUT, _COMMAND_TIMEOUT = 1.0, 2.0
 
 
@@ -114,10 +116,13 @@ class Watch:
 
     def _peer_pid(self, pid: int) -> int | None:
         """Who serves the monitor, asked only if the process that was started records nothing."""
-        if self._socket is None or not self._socket.exists() or self._clock() < self._next_question:
+        now = self._clock()
+        if now < self._started + _OWN_SECONDS or now < self._next_question:
+            return None
+        if self._socket is None or not self._socket.exists():
             return None
         if self.peer is None or process_start_time(self.peer) is None:
-            self._next_question = self._clock() + _EARLY
+            self._next_question = now + _EARLY
             with suppress(QmpError), self._connect(self._socket) as qmp:
                 self.peer = qmp.peer_pid
         return self.peer if self.peer != pid else None
@@ -151,4 +156,5 @@ class Watch:
         except UserError as error:
             self.problem = error.message
             self._failures += 1
-        self._next_question = self._clock() + PAUSE * 2 ** min(self._failures, MOST_DOUBLINGS)
+        pause = PAUSE if not self._failures else min(_RETRY * 2**self._failures, LONGEST_PAUSE)
+        self._next_question = self._clock() + pause

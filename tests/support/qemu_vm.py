@@ -49,6 +49,14 @@ def command(qemu: Path, *options: str, words: str, cpus: int = 1) -> list[str]:
     return [str(qemu), *MICROVM, *guest, *options]
 
 
+def listens(socket: Path) -> bool:
+    """Whether somebody accepts connections there: bound is not enough, and trying is a client."""
+    listening = "00010000"
+    lines = Path("/proc/net/unix").read_text().splitlines()[1:]
+    sockets = (line.split(maxsplit=7) for line in lines)
+    return any(s[3] == listening and s[7:] == [str(socket)] for s in sockets)
+
+
 def recording_in(directory: Path) -> Path:
     """The one recording that a QEMU has below its runtime directory, as soon as it is there."""
 
