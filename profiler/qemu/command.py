@@ -19,10 +19,12 @@ _SEPARATORS = " :"  # between the entries of LD_PRELOAD, which knows no quoting
 
 
 def program_index(words: Sequence[str]) -> int:
-    """Index of the word that is QEMU: the first that is called like one, else the first."""
+    """Index of the word that is QEMU: the first that is called like one, else the first.
+
+    `kvm` alone is more often the value of `-accel`: it counts in front and with a path only.
+    """
     for index, word in enumerate(words):
-        name = word.rpartition("/")[2]
-        if name.startswith(_QEMU_NAMES) or name == "kvm":
+        if word.rpartition("/")[2].startswith(_QEMU_NAMES) or word.endswith("/kvm"):
             return index
     return 0
 

@@ -40,15 +40,23 @@ class Qemu:
 def probe(words: Sequence[str], library: Path, environ: Mapping[str, str]) -> Qemu:
     """What QEMU this command line runs. Raises UserError if it cannot be recorded, or run."""
     program = words[program_index(words)]
-    lines, output = _run(probe_words(words), library, environ)
-    name, symbol = _last_answer(lines, program)
+    lines, done = _run(probe_words(words), library, environ)
+    name, symbol = _last_answer(lines)
+    if symbol == "-" and done.returncode != 0:
+        # A wrapper with an exit status of its own is fine once it has run a QEMU.
+        raise _failed(probe_words(words), done)
+    if not name:
+        raise UserError(
+            f"{program} does not take preloaded libraries (is it statically linked, or set-uid?),"
+            " so it cannot be recorded; `bqlscope attach` can poll a running one"
+        )
     if symbol == "-":
         raise UserError(
             f"{name} cannot be recorded: it exports neither bql_mutex_lock_func nor"
             " qemu_bql_mutex_lock_func; start it without bqlscope and with"
             " -qmp unix:SOCKET,server=on,wait=off, then: bqlscope attach PID --qmp SOCKET"
         )
-    version = _VERSION.search(output)
+    version = _VERSION.search(done.stdout)
     return Qemu(
         path=shutil.which(program) or program,
         version=version[1] if version else "",
@@ -66,8 +74,10 @@ def cannot_start(program: str, error: OSError) -> UserError:
     return UserError(f"cannot run {program}: {(error.strerror or str(error)).lower()}")
 
 
-def _run(words: Sequence[str], library: Path, environ: Mapping[str, str]) -> tuple[str, str]:
-    """What the library wrote, and what QEMU printed."""
+def _run(
+    words: Sequence[str], library: Path, environ: Mapping[str, str]
+) -> tuple[str, "subprocess.CompletedProcess[str]"]:
+    """What the library wrote, and how the program ended."""
     read_end, write_end = os.pipe()
     try:
         try:
@@ -88,12 +98,10 @@ def _run(words: Sequence[str], library: Path, environ: Mapping[str, str]) -> tup
             raise UserError(f"'{' '.join(words)}' does not end: is that QEMU?") from error
         finally:
             os.close(write_end)
-        if done.returncode != 0:
-            raise _failed(words, done)
         os.set_blocking(read_end, False)  # what it left running may hold the other end
         with suppress(BlockingIOError):
-            return os.read(read_end, 65536).decode("utf-8", "replace"), done.stdout
-        return "", done.stdout
+            return os.read(read_end, 65536).decode("utf-8", "replace"), done
+        return "", done
     finally:
         os.close(read_end)
 
@@ -106,12 +114,8 @@ def _failed(words: Sequence[str], done: "subprocess.CompletedProcess[str]") -> U
     )
 
 
-def _last_answer(lines: str, program: str) -> tuple[str, str]:
+def _last_answer(lines: str) -> tuple[str, str]:
+    """Name and symbol of the last program that answered; no name if none did."""
     answers = [line.split() for line in lines.splitlines()]
     known = [(words[0], words[1]) for words in answers if len(words) == 2]
-    if not known:
-        raise UserError(
-            f"{program} does not take preloaded libraries (is it statically linked, or set-uid?),"
-            " so it cannot be recorded; `bqlscope attach` can poll a running one"
-        )
-    return known[-1]
+    return known[-1] if known else ("", "-")

@@ -91,14 +91,12 @@ class Watch:
 
     def find_ended(self, pid: int) -> Path | None:
         """Where the recording of the process that was started is, after its end."""
+        candidates = [directory / f"{pid}.bql" for directory in recording_directories()]
+        if self._told is not None:
+            candidates = [self._told]
         if self._recording is not None:
-            return self._recording.process.path
-        told = [self._told] if self._told else []
-        default = [directory / f"{pid}.bql" for directory in recording_directories()]
-        for path in told or default:
-            if self._is_new(path):
-                return path
-        return None
+            candidates = [self._recording.process.path]
+        return next(filter(self._is_new, candidates), None)
 
     def _is_new(self, path: Path) -> bool:
         try:

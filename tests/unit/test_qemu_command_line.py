@@ -70,7 +70,9 @@ def test_commas_in_the_monitors_path_are_doubled() -> None:
         (["taskset", "-c", "3", "/usr/bin/qemu-system-aarch64", "-m", "64"], 3),
         (["env", "A=b", "qemu-kvm"], 2),
         (["./start-vm", "--fast", "qemu.img"], 0),
-        (["chrt", "1", "kvm", "-m", "1"], 2),
+        (["chrt", "1", "/usr/bin/kvm", "-m", "1"], 2),
+        (["kvm", "-m", "1"], 0),
+        (["./start-vm", "-accel", "kvm"], 0),
     ],
 )
 def test_qemu_is_found_behind_a_prefix(words: list[str], index: int) -> None:
