@@ -9,16 +9,20 @@ Rules
  3. QEMU starts with the signal mask we were started with, and with Python's changes undone.
  4. We never wait for QEMU without also looking at signals: one that is stopped stops nothing here.
 
-Signals are blocked and fetched with sigtimedwait, because only that tells who sent them.
+Signals are blocked and fetched with sigtimedwait, because only that tells who sent them. It takes
+that no other thread is there to get them, and libraries start threads when they are imported
+(numpy's linear algebra does): import those within `signals_blocked`. Where a thread was started
+before, a handler notes its signals, and they are passed on whoever sent them, a little later.
 """
 
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
+from typing import Any
 
 from profiler.qemu.probe import cannot_start
 
@@ -31,6 +35,7 @@ _PASSED_ON = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+_LATEST_LOOK = 0.25  # seconds until a signal that another thread got is passed on
 _PYTHON_IGNORES = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -51,6 +56,16 @@ class Exit:
         return {"status": self.status, "signal": self.signal}
 
 
+@contextmanager
+def signals_blocked() -> Iterator[None]:
+    """Threads that start meanwhile never take a signal from the main thread."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (*_PASSED_ON, signal.SIGCHLD))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Child:
     """A process that was started here. A context manager: signals are blocked while it is open."""
 
@@ -61,16 +76,19 @@ class Child:
             number for number in _PASSED_ON if signal.getsignal(number) is not signal.SIG_IGN
         } | {signal.SIGCHLD}
         self._mask: set[signal.Signals] = set()
-        self._child_handler: object = signal.SIG_DFL
+        self._handlers: dict[int, Any] = {}
+        self._noted: list[int] = []
         self.pid = 0
 
     def __enter__(self) -> "Child":
         """Start it. Raises UserError."""
-        # Ignored, as a careless parent may leave it, it would take the exit status away from us.
-        self._child_handler = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         # A set of numbers: the mask may hold real-time signals that the enumeration lacks.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, self._waited_for)
         self._mask = set(before)  # type: ignore[arg-type]
+        for number in self._waited_for:
+            self._handlers[number] = signal.signal(number, self._note)
+        # Ignored, as a careless parent may leave it, it would take the exit status away from us.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
             self.pid = os.posix_spawnp(
                 self._words[0],
@@ -100,9 +118,11 @@ class Child:
             if now >= due:
                 due = now + tick()
                 continue
-            info = signal.sigtimedwait(self._waited_for, max(0.0, due - now))
-            if info is not None:
-                self._pass_on(info)
+            info = signal.sigtimedwait(self._waited_for, min(_LATEST_LOOK, max(0.0, due - now)))
+            if info is not None and info.si_signo != signal.SIGCHLD and info.si_code != SI_KERNEL:
+                self._pass_on(info.si_signo)
+            while self._noted:
+                self._pass_on(self._noted.pop(0))
         return ended
 
     def _ended(self) -> Exit | None:
@@ -112,14 +132,17 @@ class Child:
         code = os.waitstatus_to_exitcode(status)
         return Exit(code, None) if code >= 0 else Exit(None, -code)
 
-    def _pass_on(self, info: signal.struct_siginfo) -> None:
-        if info.si_signo != signal.SIGCHLD and info.si_code != SI_KERNEL:
-            with suppress(OSError):
-                os.kill(self.pid, info.si_signo)
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._noted.append(number)
+
+    def _pass_on(self, number: int) -> None:
+        with suppress(OSError):
+            os.kill(self.pid, number)
 
     def _restore(self) -> None:
         """The mask as before; what came for QEMU while it ended is nobody's any more."""
         while signal.sigtimedwait(self._waited_for, 0):
             pass
-        signal.signal(signal.SIGCHLD, self._child_handler)  # type: ignore[arg-type]
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)

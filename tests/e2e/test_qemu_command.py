@@ -215,15 +215,17 @@ def test_a_stopped_qemu_does_not_keep_us_from_passing_signals_on(
         pid = recorded_pid(tmp_path)
         os.kill(pid, signal.SIGSTOP)
         process.send_signal(signal.SIGTERM)
-        pending = f"{1 << (signal.SIGTERM - 1):016x}"
-        wait_until(lambda: f"ShdPnd:\t{pending}" in status_of(pid), "a pending SIGTERM")
+        wait_until(lambda: signal.SIGTERM in pending(pid), "a pending SIGTERM")
         os.kill(pid, signal.SIGCONT)
         process.communicate()
     assert process.returncode == 0
 
 
-def status_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/status").read_text()
+def pending(pid: int) -> set[int]:
+    """Signals that wait for a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigPnd", "ShdPnd"))]
+    return {number for number in range(1, 65) for mask in masks if mask >> (number - 1) & 1}
 
 
 def test_a_daemon_goes_on_and_is_found(qemu: Path, tmp_path: Path) -> None:
@@ -290,5 +292,5 @@ def test_devices_that_the_firmware_maps_later_get_names(qemu: Path, tmp_path: Pa
 def test_a_wrong_option_is_qemus_own_error(qemu: Path, tmp_path: Path) -> None:
     done = run(tmp_path, str(qemu), "-M", "nonsense")
     assert done.returncode == 1
-    assert "nonsense" in done.stderr
+    assert "unsupported machine type" in done.stderr
     assert "Traceback" not in done.stderr

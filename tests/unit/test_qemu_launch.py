@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -207,3 +208,37 @@ def test_standard_streams_pass_through_untouched() -> None:
         check=True,
     )
     assert (done.stdout, done.stderr) == (b"\x00bytes\xff", b"err\n")
+
+
+def test_a_thread_that_was_there_before_does_not_swallow_signals(tmp_path: Path) -> None:
+    ready, sent, over = tmp_path / "x.ready", False, threading.Event()
+    thread = threading.Thread(target=over.wait)  # its signal mask is open
+    thread.start()
+
+    def tick(_pid: int) -> None:
+        nonlocal sent
+        if not sent and ready.exists():
+            sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        assert run("sh", "-c", TRAP, str(tmp_path / "x"), tick=tick).code == 40
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_threads_of_imported_libraries_take_no_signals() -> None:
+    script = (
+        "from profiler.qemu.launch import signals_blocked\n"
+        "import glob, signal, profiler.commands.qemu, sys\n"
+        "assert 'numpy' not in sys.modules\n"
+        "with signals_blocked():\n"
+        "    import profiler.commands.qemu_run\n"
+        "for status in glob.glob('/proc/self/task/*/status'):\n"
+        "    mask = next(l for l in open(status) if l.startswith('SigBlk'))\n"
+        "    print(int(mask.split()[1], 16) >> (signal.SIGTERM - 1) & 1)\n"
+    )
+    out = subprocess.run([PYTHON, "-c", script], capture_output=True, text=True, check=True).stdout
+    masked = out.split()
+    assert masked.count("0") == 1  # the main thread
