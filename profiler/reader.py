@@ -175,8 +175,8 @@ class Recording:
     def table(self) -> Table:
         """The recording as of now as arrays: what `snapshot` says but the events, much faster.
 
-        Rows are consistent one by one, see `profiler.table`; the next call overwrites them. Raises RecordingError if the recording
-        turns out to be damaged.
+        Rows are consistent one by one, see `profiler.table`; the next call overwrites them. Raises
+        RecordingError if the recording turns out to be damaged.
         """
         with self._naming_path():
             return self._table()
@@ -189,7 +189,9 @@ class Recording:
         used_rows = _bounded(header, "rows", self._geometry.rows.capacity)
         rows = self._rows.read(count, used_rows, alive)
         blame, owners = read_blame(self._file, self._geometry, count)
-        heads = [self._file.record(self._geometry.threads.at(i), layout.THREAD) for i in range(count)]
+        heads = [
+            self._file.record(self._geometry.threads.at(i), layout.THREAD) for i in range(count)
+        ]
         threads = [
             decode.thread(index, head, Integrity.MOVING if alive else Integrity.EXACT)
             for index, head in enumerate(heads)

@@ -160,7 +160,7 @@ class RowReader:
             stride = self._geometry.rows.stride
             memory = np.zeros(rows * stride, dtype=np.uint8)
             memory[: known * stride] = np.frombuffer(self._bytes, dtype=np.uint8)
-            self._bytes = memoryview(memory)
+            self._bytes = memory.data
             self._image = np.ndarray((rows,), layout.ROW, buffer=memory, strides=(stride,))
         return known
 

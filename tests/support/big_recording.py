@@ -6,8 +6,8 @@ import numpy as np
 from profiler.layout import BUCKETS, Role
 from tests.support.recordings import RecordingBuilder
 
-WAIT_BUCKETS = range(40, 140)
-HOLD_BUCKETS = range(30, 110)
+WAIT_BUCKETS = range(72, 120)
+HOLD_BUCKETS = range(48, 88)
 
 
 def big_recording(threads: int, sites: int, **options: object) -> RecordingBuilder:
@@ -34,7 +34,7 @@ def big_recording(threads: int, sites: int, **options: object) -> RecordingBuild
     holds = np.zeros_like(waits)
     waits[:, WAIT_BUCKETS] = random.integers(0, 4, (len(rows), len(WAIT_BUCKETS)))
     holds[:, HOLD_BUCKETS] = random.integers(0, 9, (len(rows), len(HOLD_BUCKETS)))
-    holds[:, 29] = waits.sum(axis=1)  # no fewer acquisitions than waits
+    holds[:, 47] = waits.sum(axis=1)  # no fewer acquisitions than waits
     rows["wait_hist"], rows["hold_hist"] = waits, holds
     rows["contended"] = waits.sum(axis=1)
     rows["acquisitions"][:, 0] = holds.sum(axis=1)
