@@ -80,7 +80,7 @@ class Exporter:
 
     @property
     def all_ended(self) -> bool:
-        """Whether there were processes and all have ended."""
+        """Whether no process lives."""
         with self._lock:
             return self.fleet.all_ended
 

@@ -87,8 +87,8 @@ class Fleet:
 
     @property
     def all_ended(self) -> bool:
-        """Whether there are processes and none of them lives."""
-        return bool(self._members) and not any(p.alive for p in self.processes())
+        """Whether no process lives."""
+        return not any(process.alive for process in self.processes())
 
     def samples(self) -> tuple[list[VmSample], bool]:
         """All processes as of now, and whether nothing failed."""

@@ -49,7 +49,8 @@ class SiteNames:
 class Groups:
     """The groups of a table's rows. `roles` and `sites` name each of them, `labels` both.
 
-    `order` sorts the rows by group, `starts` is where each begins in that order.
+    `order` sorts the rows by group, `starts` is where each begins in that order. Rows that nothing
+    happened to are in no group: every thread has one of the site (other).
     """
 
     roles: tuple[str, ...]
@@ -87,23 +88,26 @@ class Grouper:
         self._groups: Groups | None = None
 
     def groups(self, table: Table, names: SiteNames) -> Groups:
-        """The groups of a table that has rows."""
+        """The groups of a table's rows."""
         rows = table.rows
+        active = (rows.heads["acquisitions"].any(axis=1)) | (rows.heads["trylock_failed"] > 0)
         threads = tuple((t.index, t.role, t.label, t.tid) for t in table.threads)
         key = (
             table.sites,
             threads,
             rows.heads["thread"].tobytes(),
             rows.heads["site"].tobytes(),
+            active.tobytes(),
         )
         if self._groups is None or key != self._key:
-            self._key, self._groups = key, self._build(rows, names)
+            self._key, self._groups = key, self._build(rows, np.flatnonzero(active), names)
         return self._groups
 
-    def _build(self, rows: RowTable, names: SiteNames) -> Groups:
+    def _build(self, rows: RowTable, active: Indices, names: SiteNames) -> Groups:
         numbers: dict[Labels, int] = {}
-        group = np.empty(len(rows), dtype=np.intp)
-        pairs = zip(rows.heads["thread"].tolist(), rows.heads["site"].tolist(), strict=True)
+        group = np.empty(len(active), dtype=np.intp)
+        heads = rows.heads[active]
+        pairs = zip(heads["thread"].tolist(), heads["site"].tolist(), strict=True)
         for index, (thread, site) in enumerate(pairs):
             key: Labels = (names.role(thread).label, names.label(site))
             if self._per_thread:
@@ -115,7 +119,7 @@ class Grouper:
             roles=tuple(key[0] for key in numbers),
             sites=tuple(key[1] for key in numbers),
             labels=tuple(numbers),
-            order=order,
+            order=active[order],
             starts=starts,
         )
 

@@ -92,7 +92,9 @@ class RecordedVm:
         rows = None
         if len(table.rows):
             self._settle(table.rows)
-            rows = _sum_rows(table, self._grouper.groups(table, names), names)
+        groups = self._grouper.groups(table, names)
+        if groups.labels:
+            rows = _sum_rows(table, groups, names)
             for role, handoff, unknown in _unblamed(table, names):
                 blame[role, HANDOFF, HANDOFF] = handoff
                 blame[role, UNKNOWN, UNKNOWN] = unknown
