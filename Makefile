@@ -22,7 +22,7 @@ SOURCE_DIRS := $(wildcard vmm profiler exporters grafana tests)
 C_FILES = $(shell find $(SOURCE_DIRS) -name '*.[ch]' ! -name _native.c)
 PY_FILES = $(shell find $(SOURCE_DIRS) setup.py -name '*.py')
 
-.PHONY: help setup compare test build lint format asan tsan stress fuzz bench linux-guest bench-deps lock clean distclean
+.PHONY: help setup compare test build lint format asan tsan stress fuzz bench linux-guest bench-deps metrics-doc lock clean distclean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -92,6 +92,9 @@ linux-guest: build ## build a small Linux from Debian's source and boot it from 
 
 bench-deps: ## as root on Debian 12: QEMU 10 from backports, fio, for side-by-side runs
 	scripts/bootstrap.sh --qemu
+
+metrics-doc: build ## write docs/metrics.md anew from the table of metrics
+	$(BIN)/python -m exporters.reference docs/metrics.md
 
 lock: setup ## pin the newest versions that pyproject.toml allows into requirements/dev.txt
 	$(BIN)/python -m piptools compile --quiet --upgrade --extra dev --allow-unsafe \

@@ -110,8 +110,9 @@ class Site:
 
     @property
     def location(self) -> str:
-        """`file.c:123` without folders; empty if not known."""
-        return f"{self.file.rpartition('/')[2]}:{self.line}" if self.file else ""
+        """`file.c:123` without folders, `file.c` if the line is not known; empty if nothing is."""
+        name = self.file.rpartition("/")[2]
+        return f"{name}:{self.line}" if name and self.line else name
 
     @property
     def label(self) -> str:

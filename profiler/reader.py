@@ -48,6 +48,7 @@ from profiler.model import (
 from profiler.qemu.mtree import MemoryMap
 from profiler.qemu.regions import RegionNames, device_of
 from profiler.recfile import RecordingFile
+from profiler.table import RowReader, Table, read_blame
 from profiler.thread_copy import ThreadCopy, attempts, copy_thread
 
 __all__ = ["Recording", "find_recordings", "recording_of"]
@@ -80,6 +81,8 @@ class Recording:
             file.path, self._process.pid, self._process.start_time, file.owner
         )
         self._mapped = maps_file(self._process.pid, file.device, file.inode)
+        self._rows = RowReader(file, self._geometry)
+        self._known_sites: tuple[bytes, MemoryMap, tuple[Site, ...]] = (b"", MemoryMap(), ())
         self._latest = 0  # instant of the last snapshot of a live process
         self._is_copy = int(header["inode"]) not in (0, file.inode & 0xFFFF_FFFF)
 
@@ -166,13 +169,51 @@ class Recording:
             events=logs,
             waiters=int(live["waiters"]),
             holder=holder,
-            losses=Losses(
-                sites=int(header["sites_lost"]),
-                rows=int(header["rows_lost"]),
-                threads=int(header["threads_lost"]),
-                acquisitions=int(header["acquisitions_lost"]),
-                trylocks_failed=int(header["trylocks_failed_lost"]),
-            ),
+            losses=_losses(header),
+        )
+
+    def table(self) -> Table:
+        """The recording as of now as arrays: what `snapshot` says but the events, much faster.
+
+        Rows are consistent one by one, see `profiler.table`; the next call overwrites them. Raises
+        RecordingError if the recording turns out to be damaged.
+        """
+        with self._naming_path():
+            return self._table()
+
+    def _table(self) -> Table:
+        alive = self._is_alive()
+        header = self._header(alive)
+        clock = decode.clock(header)
+        count = _bounded(header, "threads", self._geometry.threads.capacity)
+        used_rows = _bounded(header, "rows", self._geometry.rows.capacity)
+        rows = self._rows.read(count, used_rows, alive)
+        blame, owners = read_blame(self._file, self._geometry, count)
+        heads = [
+            self._file.record(self._geometry.threads.at(i), layout.THREAD) for i in range(count)
+        ]
+        threads = [
+            decode.thread(index, head, Integrity.MOVING if alive else Integrity.EXACT)
+            for index, head in enumerate(heads)
+            if int(head["state"]) != ThreadState.FREE
+        ]
+        live = self._live(alive)
+        taken = _taken(clock, threads, {}, int(live["since"]), alive)
+        return Table(
+            process=replace(self._process, alive=alive),
+            clock=clock,
+            enabled=bool(header["enabled"]),
+            closed=int(header["state"]) == FileState.CLOSED,
+            taken=taken,
+            threads=tuple(threads),
+            sites=self._sites(_bounded(header, "sites", self._geometry.sites.capacity)),
+            rows=rows,
+            blame=blame,
+            blame_threads=owners,
+            waiters=int(live["waiters"]),
+            holder=decode.holder(live),
+            losses=_losses(header),
+            events_lost=sum(int(head["events_lost"]) for head in heads),
         )
 
     def regions(self) -> frozenset[str]:
@@ -206,10 +247,14 @@ class Recording:
 
     def _sites(self, count: int) -> tuple[Site, ...]:
         part = self._geometry.sites
-        raw = self._file.records(part.offset, part, count, layout.SITE)
         names = self._names.current()
-        found = (decode.site(i, entry) for i, entry in enumerate(raw) if entry["ready"] == 1)
-        return tuple(replace(site, device=device_of(site.region, names)) for site in found)
+        data = self._file.read(part.offset, count * part.stride)
+        if self._known_sites[:2] != (data, names):
+            raw = np.ndarray((count,), dtype=layout.SITE, buffer=data, strides=(part.stride,))
+            found = (decode.site(i, entry) for i, entry in enumerate(raw) if entry["ready"] == 1)
+            sites = tuple(replace(site, device=device_of(site.region, names)) for site in found)
+            self._known_sites = (data, names, sites)
+        return self._known_sites[2]
 
     def _live(self, alive: bool) -> np.void:
         """The live line. Retries while the holder changes; then the latest state counts."""
@@ -292,6 +337,16 @@ def _bounded(header: np.void, name: str, capacity: int) -> int:
     if used > capacity:
         raise RecordingError(f"damaged: {used} {name} in a table of {capacity}")
     return used
+
+
+def _losses(header: np.void) -> Losses:
+    return Losses(
+        sites=int(header["sites_lost"]),
+        rows=int(header["rows_lost"]),
+        threads=int(header["threads_lost"]),
+        acquisitions=int(header["acquisitions_lost"]),
+        trylocks_failed=int(header["trylocks_failed_lost"]),
+    )
 
 
 def _rows(copy: ThreadCopy) -> list[Row]:

@@ -62,6 +62,18 @@ class RecordingFile:
             raise self.error(f"truncated: nothing at byte {offset + len(data)}")
         return data
 
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill `target` from `offset`. Raises RecordingError if the file is shorter."""
+        done = 0
+        try:
+            while done < len(target):
+                count = os.preadv(self._fd, [target[done:]], offset + done)
+                if not count:
+                    raise self.error(f"truncated: nothing at byte {offset + done}")
+                done += count
+        except (OSError, OverflowError) as error:
+            raise self.error(f"cannot be read: {error}") from error
+
     def u32(self, offset: int) -> int:
         """An unsigned 32-bit number."""
         return int.from_bytes(self.read(offset, 4), "little")

@@ -35,4 +35,5 @@ VERBS: dict[str, Verb] = {
     "compare": Verb(
         "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
     ),
+    "export": Verb("exporters.commands.export:export", "Serve live metrics of recorded processes."),
 }

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from profiler.commands.metrics import DEFAULT_ADDRESS
 from profiler.commands.output import STDOUT, output_file
 from profiler.qemu.command import daemonizes
 from profiler.qemu.launch import signals_blocked
@@ -66,6 +67,14 @@ def _json_file(
     type=click.IntRange(0, 1000),
     help="Call sites to show at the end, those with the longest waits first; 0 for none.",
 )
+@click.option(
+    "--metrics",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    metavar="[ADDR:PORT]",
+    help=f"Serve live metrics to Prometheus while QEMU runs (default {DEFAULT_ADDRESS}), from a"
+    " process of their own.",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def qemu(
@@ -78,6 +87,7 @@ def qemu(
     json_path: Path | None,
     sites: int,
     quiet: bool,
+    metrics: str | None,
 ) -> None:
     """Run QEMU with its big lock recorded, and show the result.
 
@@ -94,5 +104,5 @@ def qemu(
     with signals_blocked():  # numpy's threads must not take the signals that are for QEMU
         from profiler.commands.qemu_run import Wishes, run_qemu  # noqa: PLC0415
 
-    wishes = Wishes(place, discarded, window, not no_monitor, json_path, sites, quiet)
+    wishes = Wishes(place, discarded, window, not no_monitor, json_path, sites, quiet, metrics)
     ctx.exit(run_qemu(words, wishes))

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from profiler.commands.metrics import start_exporter
 from profiler.commands.output import write_json
 from profiler.commands.summary import print_summary, summary_console, summary_document
 from profiler.discovery import recording_directories
@@ -37,6 +38,7 @@ class Wishes:
     json_path: Path | None
     sites: int
     quiet: bool
+    metrics: str | None
 
     def say(self, text: str) -> None:
         """A line for the user, on standard error: standard output is QEMU's."""
@@ -100,9 +102,19 @@ def _announcing(watch: Watch, pid: int, wishes: Wishes) -> Callable[[], float]:
         if process is not None and not told:
             told = True
             wishes.say(f"recording process {process.pid} to {process.path}")
+            _serve_metrics(wishes, process.path)
         return pause
 
     return tick
+
+
+def _serve_metrics(wishes: Wishes, recording: Path, detached: bool = False) -> None:
+    """Start the exporter, if it is wanted; QEMU goes on without it."""
+    if wishes.metrics is not None:
+        try:
+            start_exporter(wishes.metrics, recording, detached)
+        except OSError as error:
+            click.echo(f"bqlscope: cannot start the exporter: {error.strerror}", err=True)
 
 
 def _daemon(found: Qemu, pid: int, ended: Exit, socket: Path | None, wishes: Wishes) -> _Run:
@@ -126,6 +138,7 @@ def _daemon(found: Qemu, pid: int, ended: Exit, socket: Path | None, wishes: Wis
     if process is not None:
         wishes.say(f"QEMU went on as process {run.pid}, recording to {run.recording}")
         wishes.say(f"look at it with: bqlscope summary {_short(run)}")
+        _serve_metrics(wishes, process.path, detached=True)
     else:
         places = wishes.recording or f"{recording_directories()[0]}/PID.bql"
         wishes.say(f"QEMU went on in the background; its recording is {places}")

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from vmm.accel.detect import host_info
+from vmm.commands.metrics import DEFAULT_ADDRESS, start_exporter
 from vmm.commands.output import output_file, write_whole
 from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
 from vmm.errors import CallbackError, VmmError
@@ -118,6 +119,14 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Copy the recording to FILE.begin and FILE.end around the guest's measured window.",
 )
 @click.option(
+    "--metrics",
+    is_flag=False,
+    flag_value=DEFAULT_ADDRESS,
+    metavar="[ADDR:PORT]",
+    help=f"Serve live metrics to Prometheus while the VM runs (default {DEFAULT_ADDRESS}), from a "
+    "process of their own.",
+)
+@click.option(
     "--json",
     "json_file",
     type=click.Path(path_type=Path),
@@ -126,7 +135,7 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Write what happened as JSON; - is standard output, the guest's own output then goes to "
     "standard error.",
 )
-def run(json_file: Path | None, **options: Any) -> None:
+def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
     """Translate options, run, report."""
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
     if json_file == STDOUT and options["serial"] == "stdio":
@@ -136,6 +145,8 @@ def run(json_file: Path | None, **options: Any) -> None:
         arrived = _hold_signals()
         with Machine(config) as machine:
             _announce(machine)
+            if metrics is not None:
+                _serve_metrics(machine, metrics)
             request = _run(machine, arrived)
             report = _report(machine, request)
     except CallbackError as error:
@@ -207,6 +218,16 @@ def _announce(machine: Machine) -> None:
         remarks.append(f"recording: {machine.recorder.path}")
     for remark in remarks:
         click.echo(f"bqlscope: {remark}", err=True)
+
+
+def _serve_metrics(machine: Machine, address: str) -> None:
+    """Start the exporter. Raises VmmError."""
+    if machine.recorder is None:
+        raise VmmError("--metrics needs a recording: not with --no-record")
+    try:
+        start_exporter(address, Path(machine.recorder.path))
+    except OSError as error:
+        raise VmmError(f"--metrics: cannot start the exporter: {error.strerror}") from error
 
 
 def _hold_signals() -> list[int]:

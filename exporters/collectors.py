@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""From samples of processes to metric families: prometheus-client collectors.
+
+    Exporter.gather() -> registry -> LockCollector (here), which takes the samples
+                                     ThreadCollector, HostCollector, which add to them
+                                     SelfCollector, which tells how the others did
+
+Rule: a collector that fails costs its own families, and says so in its success metric.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import Metric
+from prometheus_client.registry import Collector
+
+from exporters import names
+from exporters.families import HistogramBlock, Histograms, Values
+from exporters.fleet import Fleet
+from exporters.health import Health, Samples
+from exporters.vm import RowSums, VmSample
+from profiler.layout import Blocked, Kind, Role
+from profiler.model import Who
+
+
+class LockCollector(Collector):
+    """What recordings say about the lock."""
+
+    def __init__(self, fleet: Fleet, samples: Samples, health: Health) -> None:
+        self._fleet, self._samples, self._health = fleet, samples, health
+        self._per_thread = fleet.world.per_thread
+
+    def collect(self) -> Iterable[Metric]:
+        """Families of all processes. Takes the samples."""
+        with self._health.timed("lock") as outcome:
+            self._samples.current, outcome.success = self._fleet.samples()
+            return list(self._families(self._samples.current))
+        return []
+
+    def _families(self, samples: list[VmSample]) -> Iterator[Metric]:
+        with_rows = [(sample, sample.rows) for sample in samples if sample.rows is not None]
+        yield from self._histograms(with_rows)
+        yield from self._counters(with_rows)
+        yield _blocked(samples)
+        yield _held_while_blocked(with_rows)
+        yield from _live(samples)
+        yield _threads(samples)
+        yield _exits(with_rows)
+        yield from _recordings(samples)
+
+    def _histograms(self, samples: list[tuple[VmSample, RowSums]]) -> Iterator[Metric]:
+        waits = Histograms(names.WAIT, self._per_thread)
+        holds = Histograms(names.HOLD, self._per_thread)
+        for sample, rows in samples:
+            labels = [(sample.vm, *group) for group in rows.groups.labels]
+            for family, histograms, totals, slowest in (
+                (waits, rows.waits, rows.wait_total, rows.slowest_waits),
+                (holds, rows.holds, rows.hold_total, rows.slowest_holds),
+            ):
+                sums = [sample.scale.seconds(ticks) for ticks in totals.tolist()]
+                family.blocks.append(
+                    HistogramBlock(labels, histograms, sums, slowest, sample.scale)
+                )
+        yield waits
+        yield holds
+
+    def _counters(self, samples: list[tuple[VmSample, RowSums]]) -> Iterator[Metric]:
+        acquisitions, contentions, failures, gil = (
+            Values(name, self._per_thread)
+            for name in (
+                names.ACQUISITIONS,
+                names.CONTENTIONS,
+                names.TRYLOCK_FAILURES,
+                names.GIL_WAIT,
+            )
+        )
+        for sample, rows in samples:
+            for group, kinds, contended, failed, blocked in zip(
+                rows.groups.labels,
+                rows.acquisitions.tolist(),
+                rows.contended.tolist(),
+                rows.trylock_failed.tolist(),
+                rows.blocked.tolist(),
+                strict=True,
+            ):
+                labels = (sample.vm, *group)
+                for kind, count in zip(Kind, kinds, strict=True):
+                    if count or kind is Kind.LOCK:
+                        acquisitions.add((*labels[:3], kind.name.lower(), *labels[3:]), count)
+                contentions.add(labels, contended)
+                if failed:
+                    failures.add(labels, failed)
+                if blocked[Blocked.GIL]:
+                    gil.add(labels, sample.scale.seconds(blocked[Blocked.GIL]))
+        yield from (acquisitions, contentions, failures, gil)
+
+
+def _blocked(samples: list[VmSample]) -> Metric:
+    family = Values(names.BLOCKED)
+    for sample in samples:
+        for labels, ticks in sorted(sample.blame.items()):
+            family.add((sample.vm, *labels), sample.scale.seconds(ticks))
+    return family
+
+
+def _held_while_blocked(samples: list[tuple[VmSample, RowSums]]) -> Metric:
+    family = Values(names.HELD_WHILE_BLOCKED)
+    for sample, rows in samples:
+        totals: dict[tuple[str, str], int] = {}
+        for site, blocked in zip(rows.groups.sites, rows.blocked.tolist(), strict=True):
+            for reason in Blocked:
+                if reason is not Blocked.NONE and blocked[reason]:
+                    key = (site, reason.label)
+                    totals[key] = totals.get(key, 0) + blocked[reason]
+        for (site, label), ticks in totals.items():
+            family.add((sample.vm, site, label), sample.scale.seconds(ticks))
+    return family
+
+
+def _live(samples: list[VmSample]) -> Iterator[Metric]:
+    """What is true at this instant; nothing is for a process that is dead."""
+    held, owner, waiters, ratio = (
+        Values(name) for name in (names.OWNER_HELD, names.OWNER, names.WAITERS, names.HELD_RATIO)
+    )
+    for sample in samples:
+        table = sample.table
+        if not sample.process.alive:
+            continue
+        holder = table.holder
+        since = table.taken - holder.since if holder else 0
+        held.add((sample.vm,), max(0.0, table.clock.seconds(since)))
+        waiters.add((sample.vm,), table.waiters)
+        ratio.add((sample.vm,), sample.held_ratio)
+        if holder:
+            blocked = holder.blocked.label
+            owner.add((sample.vm, *_who(sample, holder.who), blocked), 1)
+    yield from (held, owner, waiters, ratio)
+
+
+def _who(sample: VmSample, who: Who) -> tuple[str, str, str, str]:
+    site = sample.names.label(who.site)
+    if who.thread is None:
+        return Role.OTHER.label, "(unrecorded)", "0", site
+    thread, tid = sample.names.thread_labels(who.thread)
+    return sample.names.role(who.thread).label, thread, tid, site
+
+
+def _threads(samples: list[VmSample]) -> Metric:
+    family = Values(names.THREADS)
+    for sample in samples:
+        for role in Role:
+            known = [thread for thread in sample.table.threads if thread.role is role]
+            if known:
+                family.add((sample.vm, role.label), sum(thread.live for thread in known))
+    return family
+
+
+def exit_kind(region: str, func: str) -> str:
+    """What an exit was, by the call site that took the lock for it; empty if it was for none.
+
+    A QEMU's region says it itself (`mmio 0xfee00000`, `exit intr`); our VMM's region is the device,
+    and its function is what kind of access it was.
+    """
+    first, _, rest = region.partition(" ")
+    if first == "exit":
+        return rest
+    if first in ("pio", "mmio"):
+        return first
+    return func if region and func in ("pio", "mmio") else ""
+
+
+def _exits(samples: list[tuple[VmSample, RowSums]]) -> Metric:
+    family = Values(names.VCPU_EXITS)
+    for sample, _ in samples:
+        rows = sample.table.rows
+        kinds = {site.index: exit_kind(site.region, site.func) for site in sample.table.sites}
+        counts = rows.column("acquisitions").sum(axis=1).tolist()
+        totals: dict[str, int] = {}
+        pairs = zip(rows.heads["thread"].tolist(), rows.heads["site"].tolist(), counts, strict=True)
+        for thread, site, count in pairs:
+            kind = kinds.get(site)
+            if kind and sample.names.role(thread) is Role.VCPU:
+                totals[kind] = totals.get(kind, 0) + count
+        for kind, total in sorted(totals.items()):
+            family.add((sample.vm, kind), total)
+    return family
+
+
+def _recordings(samples: list[VmSample]) -> Iterator[Metric]:
+    up, enabled, lost = (
+        Values(name) for name in (names.UP, names.RECORDING_ENABLED, names.RECORDING_LOST)
+    )
+    for sample in samples:
+        table, losses = sample.table, sample.table.losses
+        up.add((sample.vm,), int(sample.process.alive))
+        enabled.add((sample.vm,), int(table.enabled))
+        for what, count in (
+            ("sites", losses.sites),
+            ("rows", losses.rows),
+            ("threads", losses.threads),
+            ("acquisitions", losses.acquisitions),
+            ("trylocks", losses.trylocks_failed),
+            ("blame", sum(thread.blame_lost for thread in table.threads)),
+            ("events", table.events_lost),
+        ):
+            lost.add((sample.vm, what), count)
+    yield from (up, enabled, lost)
