@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError, Runstate
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, Runstate
 
 from profiler.errors import UserError
 
@@ -69,11 +69,11 @@ class Qmp:
         self._client = QMPClient(readbuflen=_LARGEST_ANSWER)
         try:
             self._run(self._client.connect(sock), connect_timeout)
-        except BaseException as error:
-            sock.close()
-            self.close()
-            if isinstance(error, TimeoutError | ConnectError | OSError):
-                raise _no_greeting(address, error, connect_timeout) from error
+        except Exception as error:  # the library also asserts that its peer does not go meanwhile
+            self._give_up(sock)
+            raise _no_greeting(address, error, connect_timeout) from error
+        except BaseException:
+            self._give_up(sock)
             raise
 
     def __enter__(self) -> "Qmp":
@@ -135,7 +135,7 @@ class Qmp:
                 f"QEMU did not answer {command} in {self._command_timeout:g} s: its main loop is"
                 " stuck, or the process is stopped; try again later"
             ) from error
-        except (QMPError, OSError, EOFError) as error:
+        except Exception as error:
             if self._client.runstate is Runstate.RUNNING:
                 raise QmpError(f"QEMU's answer to {command} makes no sense: {error}") from error
             raise QmpClosedError(f"QEMU ended or closed the monitor {self.address}") from error
@@ -157,6 +157,10 @@ class Qmp:
             return frozenset(int(cpu["thread-id"]) for cpu in answer)
         except (TypeError, KeyError, ValueError) as error:
             raise QmpError("QEMU's answer to query-cpus-fast makes no sense") from error
+
+    def _give_up(self, sock: socket.socket) -> None:
+        sock.close()
+        self.close()
 
     def _run(self, what: Coroutine[Any, Any, _T], timeout: float) -> _T:
         return self._loop.run_until_complete(asyncio.wait_for(what, timeout))
@@ -212,7 +216,8 @@ def _no_greeting(address: str, error: Exception, timeout: float) -> QmpError:
             f"the monitor {address} says nothing for {timeout:g} s: another client uses it (give"
             " QEMU a second -qmp option), its main loop is stuck, or it is not a QMP monitor"
         )
-    if isinstance(error, ConnectError) and isinstance(error.exc, EOFError | OSError):
+    cause = error.exc if isinstance(error, ConnectError) else error
+    if isinstance(cause, EOFError | OSError | AssertionError):
         return QmpClosedError(f"QEMU closed the monitor {address} at once; has it ended?")
     return QmpError(f"{address} does not speak QMP: is it QEMU's -qmp socket, not its -monitor?")
 

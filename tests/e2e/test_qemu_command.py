@@ -18,6 +18,7 @@ from profiler.check import check_snapshot
 from profiler.model import Role, Snapshot
 from profiler.qemu.qmp import Qmp
 from profiler.reader import Recording
+from tests.support.micro_guest import ELF
 from tests.support.qemu_vm import ENDLESS, NULL_DISK, command, listens, recording_in
 from tests.support.qemus import QEMUS, qemu_id
 from tests.support.rig import wait_until
@@ -278,11 +279,13 @@ def test_a_wrapper_that_waits_for_qemu_is_seen_through(qemu: Path, tmp_path: Pat
     assert recording_in(tmp_path).name == f"{shown[1]}.bql"
 
 
-def test_devices_that_the_firmware_maps_later_get_names(qemu: Path, tmp_path: Path) -> None:
-    machine = ["-M", "q35", "-accel", "kvm", "-m", "64", "-nodefaults", "-display", "none"]
+def test_devices_that_the_guest_maps_later_get_names(qemu: Path, tmp_path: Path) -> None:
+    machine = ["-M", "q35", "-bios", "qboot.rom", "-accel", "kvm", "-cpu", "qemu64", "-m", "128"]
+    machine += ["-nodefaults", "-no-user-config", "-vga", "none", "-display", "none"]
     disk = ["-drive", "if=none,id=d0,driver=null-co,size=64M"]
-    disk += ["-device", "virtio-blk-pci,drive=d0,disable-legacy=on,bootindex=0"]
-    with started(tmp_path, str(qemu), *machine, *disk):
+    disk += ["-device", "virtio-blk-pci,drive=d0"]
+    guest = ["-kernel", str(ELF), "-append", f"irq=1 {ENDLESS}"]
+    with started(tmp_path, str(qemu), *machine, *disk, *guest):
         wait_until(
             lambda: any(name.startswith("virtio-pci-") for name in devices(tmp_path)),
             "a PCI device by name",

@@ -4,7 +4,8 @@
     with FakeMonitor(tmp_path / "qmp", {"query-name": {"name": "vm"}}) as monitor:
         Qmp(str(monitor.path)).execute("query-name")
 
-An answer is a value, a callable that gets the arguments, `Refusal`, or `HANG_UP`.
+An answer is a value, a callable that gets the arguments, `Refusal`, `SILENCE`, or `HANG_UP`. With
+an answer for `qmp_capabilities` the monitor goes away right after the negotiation.
 """
 
 import json
@@ -84,10 +85,11 @@ class FakeMonitor:
 
     def _answer(self, client: socket.socket, request: dict[str, Any]) -> bool:
         name, arguments = request["execute"], request.get("arguments", {})
-        answer: Any = {}
-        if name != "qmp_capabilities":
+        answer: Any = self._answers.get(name, Refusal(f"The command {name} has not been found"))
+        if name == "qmp_capabilities":
+            answer = {}
+        else:
             self.seen.append((name, arguments))
-            answer = self._answers.get(name, Refusal(f"The command {name} has not been found"))
         if callable(answer):
             answer = answer(arguments)
         if answer is HANG_UP:
@@ -98,7 +100,7 @@ class FakeMonitor:
         if isinstance(answer, Refusal):
             reply = {"error": {"class": "GenericError", "desc": answer.desc}}
         client.sendall(json.dumps({**reply, "id": request.get("id")}).encode() + b"\r\n")
-        return True
+        return not (name == "qmp_capabilities" and name in self._answers)
 
 
 def _requests(client: socket.socket) -> Iterator[dict[str, Any]]:

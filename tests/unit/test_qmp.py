@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from qemu.qmp import QMPClient
 
 from profiler.qemu.qmp import Qmp, QmpClosedError, QmpError, QmpTimeoutError
 from tests.support.fake_monitor import HANG_UP, SILENCE, FakeMonitor, Refusal
@@ -59,6 +60,24 @@ def test_a_qemu_that_ended_unnoticed_is_found_at_the_next_command(tmp_path: Path
         qmp.execute("query-name")
     with qmp, pytest.raises(QmpClosedError):
         qmp.execute("query-name")
+
+
+def test_a_qemu_that_ends_while_we_connect_is_nothing_worse(tmp_path: Path) -> None:
+    with FakeMonitor(tmp_path / "q", {"qmp_capabilities": {}}) as monitor:
+        for _ in range(20):
+            with pytest.raises(QmpClosedError), connect(monitor.path) as qmp:
+                qmp.execute("query-name")
+
+
+def test_an_assertion_of_the_library_is_a_closed_monitor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect_to_one_that_goes(self: QMPClient, sock: socket.socket) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(QMPClient, "connect", connect_to_one_that_goes)
+    with FakeMonitor(tmp_path / "q", {}) as monitor, pytest.raises(QmpClosedError):
+        connect(monitor.path)
 
 
 def test_an_answer_that_does_not_come_costs_the_time_limit(tmp_path: Path) -> None:
