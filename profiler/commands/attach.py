@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -80,7 +80,7 @@ EXIT_SIGNALLED = 128
     type=click.Path(path_type=Path),
     metavar="FILE",
     callback=output_file,
-    help="Write one line of JSON for each interval while measuring.",
+    help="Write one line of JSON for each interval while measuring ('-': standard output).",
 )
 def attach(
     pid: int,
@@ -107,7 +107,7 @@ def attach(
         stop = stack.enter_context(StopRequest())
         qmp = stack.enter_context(Qmp(address))
         require_peer(qmp, pid)
-        save = stack.enter_context(save_path.open("w")) if save_path else None
+        save = stack.enter_context(_opened(save_path)) if save_path else None
         profile = SyncProfile(qmp)
         shown = _Progress(sys.stderr)
         measured, ended = _measure(profile, stop, interval, seconds, _Saver(save), shown)
@@ -145,6 +145,15 @@ def _how_to_get_a_monitor(pid: int) -> str:
         " and none can be added while it runs; start it with -qmp unix:SOCKET,server=on,wait=off,"
         " or better with `bqlscope qemu`, which records without asking"
     )
+
+
+def _opened(path: Path) -> AbstractContextManager[TextIO]:
+    if path == STDOUT:
+        return nullcontext(sys.stdout)
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}") from error
 
 
 class _Saver:

@@ -4,7 +4,7 @@
 import os
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from profiler.preload import library_path
 from profiler.qemu.command import daemonizes, environment, vm_name, with_additions
 from profiler.qemu.launch import Child, Exit
 from profiler.qemu.probe import Qemu, probe
-from profiler.qemu.result import Left, discard, read_left
+from profiler.qemu.result import Left, discard, read_left, remove_old_window
 from profiler.qemu.socket_dir import SocketDirectory
 from profiler.qemu.watch import Watch
 
@@ -62,6 +62,9 @@ def run_qemu(words: tuple[str, ...], wishes: Wishes) -> int:
     library = library_path()
     found = probe(words, library, os.environ)
     wishes.say(f"QEMU {found.version or '(unknown version)'}, {found.path}, through {found.symbol}")
+    if wishes.window and wishes.recording is not None:
+        with suppress(OSError):
+            remove_old_window(wishes.recording)
     env = environment(
         os.environ,
         library,

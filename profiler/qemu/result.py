@@ -45,6 +45,17 @@ def read_left(path: Path, window: bool) -> Left:
     return Left(path, whole, False)
 
 
+def remove_old_window(path: Path) -> None:
+    """Remove the window copies that an earlier run left beside a recording that is made anew.
+
+    What is not a recording stays. Raises OSError.
+    """
+    for copy in (_copy(path, mark) for mark in _MARKS):
+        with suppress(RecordingError):
+            Recording.open(copy).close()
+            copy.unlink()
+
+
 def discard(path: Path) -> None:
     """Remove a recording with everything that belongs to it. Raises OSError."""
     for file in (path, *(_copy(path, mark) for mark in _MARKS), regions_path(path)):

@@ -109,6 +109,16 @@ def test_the_json_has_every_total_and_says_what_is_missing(
     assert lines[-1]["time_s"] == pytest.approx(document["seconds"])
 
 
+def test_intervals_can_go_to_standard_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeMonitor(tmp_path / "q", Qemu().answers) as monitor:
+        attach(monitor, "--duration", "0.05", "--interval", "0.05", "--save", "-")
+    line, table = capsys.readouterr().out.split("\n", 1)
+    assert json.loads(line)["sites"][0]["count"] == 1
+    assert MAIN_LOOP in table
+
+
 def test_statistics_that_were_on_stay_on_and_are_not_reset(tmp_path: Path) -> None:
     qemu = Qemu(on=True)
     with FakeMonitor(tmp_path / "q", qemu.answers) as monitor:
