@@ -11,6 +11,8 @@
     per thread   events            events written + events lost = acquisitions
                  event-hold        holds of the events = total hold     (if no event was dropped)
                  event-wait        waits of the events = total wait     (if no event was dropped)
+    per queue    requests          samples in the histogram of durations = requests
+                 duration-sum      the total duration lies within the bounds of its histogram
     whole        wall-time         holds of all threads together <= time
 
 A thread that was killed while it updated its record leaves that record torn: one acquisition is
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple
 
 from profiler.histogram import Histogram
 from profiler.layout import BUCKETS
-from profiler.model import Integrity, Row, Snapshot, ThreadInfo, Who
+from profiler.model import Integrity, QueueStats, Row, Snapshot, ThreadInfo, Who
 
 LAWS = (
     "hold-histogram",
@@ -41,6 +43,8 @@ LAWS = (
     "events",
     "event-hold",
     "event-wait",
+    "requests",
+    "duration-sum",
     "wall-time",
 )
 
@@ -112,6 +116,8 @@ def check_snapshot(snapshot: Snapshot) -> Report:
         checks += _check_row(snapshot, row, blame[row.who])
     for thread in snapshot.threads:
         checks += _check_thread(snapshot, thread)
+    for queue in snapshot.queues:
+        checks += _check_queue(snapshot, queue)
     checks.append(_check_wall_time(snapshot))
     return Report(
         checks=tuple(checks),
@@ -203,6 +209,18 @@ def _check_thread(snapshot: Snapshot, thread: ThreadInfo) -> Iterator[Check]:
     held, waited = sum(row.hold_total for row in rows), sum(row.wait_total for row in rows)
     yield _equal("event-hold", thread.label, held, sum(log.records["hold"].tolist()), ticks)
     yield _equal("event-wait", thread.label, waited, sum(log.records["wait"].tolist()), ticks)
+
+
+def _check_queue(snapshot: Snapshot, queue: QueueStats) -> Iterator[Check]:
+    integrity = Integrity.COPIED if _is_copied(snapshot) else Integrity.EXACT
+    if not queue.settled:
+        integrity = Integrity.MOVING if snapshot.process.alive else Integrity.TORN
+    scope = f"{queue.key.device} queue {queue.key.queue}, {queue.key.placement}"
+    counts = _Trust(integrity, slack=1)
+    ticks = _Trust(integrity, slack=snapshot.elapsed)
+    yield _equal("requests", scope, queue.total, queue.durations.total, counts)
+    bounds = _sum_bounds(queue.durations)
+    yield _within("duration-sum", scope, bounds, queue.duration_total, ticks)
 
 
 def _check_wall_time(snapshot: Snapshot) -> Check:

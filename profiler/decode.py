@@ -96,6 +96,7 @@ def thread(index: int, raw: np.void, integrity: Integrity) -> ThreadInfo:
         last_exit=int(raw["last_exit"]),
         blame_lost=int(raw["blame_lost"]),
         integrity=integrity,
+        exits=tuple(int(n) for n in raw["exits"]),
     )
 
 

@@ -13,7 +13,14 @@ import numpy as np
 from profiler import layout
 from profiler.errors import RecordingError
 
-_LARGEST = {"threads": 4096, "sites": 1 << 16, "rows": 1 << 20, "blame": 1 << 16, "events": 1 << 20}
+_LARGEST = {
+    "threads": 4096,
+    "sites": 1 << 16,
+    "rows": 1 << 20,
+    "blame": 1 << 16,
+    "events": 1 << 20,
+    "queues": 4096,
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class Geometry:
     threads: Part
     blame: Part
     events: Part
+    queues: Part
 
     @classmethod
     def of(cls, header: np.void, file_size: int) -> "Geometry":
@@ -60,6 +68,7 @@ class Geometry:
             threads=_part(header, "threads", layout.THREAD.itemsize),
             blame=_part(header, "blame", layout.BLAME.itemsize),
             events=_part(header, "events", layout.EVENT.itemsize),
+            queues=_part(header, "queues", layout.QUEUE.itemsize),
         )
         block = max(geometry.blame.end, geometry.events.end)
         if geometry.live + layout.LIVE.itemsize > size:
@@ -68,6 +77,7 @@ class Geometry:
             ("site table", geometry.sites.end),
             ("row table", geometry.rows.end),
             ("thread table", geometry.threads.end),
+            ("queue table", geometry.queues.end),
         ):
             if end > size:
                 raise RecordingError(f"damaged: the {name} lies outside the file")

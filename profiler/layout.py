@@ -80,6 +80,38 @@ class Kind(IntEnum):
     COND = 2  # re-acquisition at the end of a condition wait
 
 
+class Exit(IntEnum):
+    """What a vCPU came back to user space for."""
+
+    PIO = 0
+    MMIO = 1
+    INTERRUPTED = 2  # by a signal: kicked
+    EMULATION = 3  # an instruction that the kernel could not emulate
+    HLT = 4
+    IRQ_WINDOW = 5
+    SHUTDOWN = 6
+    OTHER = 7
+
+    @property
+    def label(self) -> str:
+        """Name as people write it: `pio`, `irq_window`, …"""
+        return self.name.lower()
+
+
+class Request(IntEnum):
+    """What a request wants of a disk."""
+
+    READ = 0
+    WRITE = 1
+    FLUSH = 2
+    OTHER = 3  # discard, write zeroes, get id, what is not supported
+
+    @property
+    def label(self) -> str:
+        """Name as people write it: `read`, …"""
+        return self.name.lower()
+
+
 class ThreadState(IntEnum):
     """Use of a thread block."""
 
@@ -147,6 +179,7 @@ HEADER = _struct(
     _field("handover_offset", "<u8"),
     _field("rows_offset", "<u8"),
     _field("threads_offset", "<u8"),
+    _field("queues_offset", "<u8"),
     _field("sites_capacity", "<u4"),
     _field("sites_stride", "<u4"),
     _field("handover_capacity", "<u4"),
@@ -161,6 +194,8 @@ HEADER = _struct(
     _field("events_offset", "<u4"),
     _field("events_capacity", "<u4"),
     _field("events_stride", "<u4"),
+    _field("queues_capacity", "<u4"),
+    _field("queues_stride", "<u4"),
     _field("buckets", "<u4"),
     _field("inode", "<u4"),
     _field("process_name", "S64"),
@@ -174,7 +209,9 @@ HEADER = _struct(
     _field("threads_used", "<u4", align=_CACHE_LINE),
     _field("sites_used", "<u4"),
     _field("rows_used", "<u4"),
+    _field("queues_used", "<u4"),
     _field("sites_lost", "<u4"),
+    _field("queues_lost", "<u4"),
     _field("rows_lost", "<u8"),
     _field("threads_lost", "<u8"),
     _field("acquisitions_lost", "<u8"),
@@ -243,6 +280,7 @@ THREAD = _struct(
     _field("events_head", "<u8", align=_CACHE_LINE),
     _field("events_lost", "<u8"),
     _field("blame_lost", "<u8"),
+    _field("exits", "<u8", len(Exit)),
     _field("row_of_site", "<u2", ROW_OF_SITE_CAPACITY, align=_CACHE_LINE),
 )
 
@@ -261,6 +299,25 @@ EVENT = _struct(
     _field("wait", "<u8"),
     _field("hold", "<u8"),
     _field("detail", "<u8"),
+)
+
+
+QUEUE = _struct(
+    _field("seq", "<u4", align=_CACHE_LINE),
+    _field("in_use", "<u4"),
+    _field("index", "<u4"),
+    _field("reserved", "<u4"),
+    _field("device", "S48"),
+    _field("placement", "S32"),
+    _field("requests", "<u8", len(Request)),
+    _field("errors", "<u8"),
+    _field("read_bytes", "<u8"),
+    _field("written_bytes", "<u8"),
+    _field("inflight", "<u8"),
+    _field("max_inflight", "<u8"),
+    _field("duration_total", "<u8"),
+    _field("max_duration", "<u8"),
+    _field("duration_hist", "<u8", BUCKETS),
 )
 
 

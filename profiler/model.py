@@ -10,12 +10,13 @@ Rules
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from profiler.clock import Clock, ClockPair
-from profiler.layout import Blocked, ClockKind, Kind, Role
+from profiler.layout import Blocked, ClockKind, Exit, Kind, Request, Role
+from profiler.queues import QueueKey, QueueStats, queues_since
 from profiler.records import (
     EVENT_DTYPE,
     NOBODY,
@@ -39,11 +40,15 @@ __all__ = [
     "ClockPair",
     "EventLog",
     "Events",
+    "Exit",
     "Integrity",
     "Kind",
     "LiveHolder",
     "Losses",
     "Process",
+    "QueueKey",
+    "QueueStats",
+    "Request",
     "Role",
     "Row",
     "Site",
@@ -79,6 +84,8 @@ class ThreadInfo:
     last_exit: int
     blame_lost: int
     integrity: Integrity
+    exits: tuple[int, ...] = ()
+    """A vCPU's returns to user space, by `layout.Exit`; empty where nobody counted."""
 
     @property
     def label(self) -> str:
@@ -147,6 +154,7 @@ class Losses:
     threads: int = 0
     acquisitions: int = 0
     trylocks_failed: int = 0
+    queues: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,6 +180,7 @@ class Snapshot:
     waiters: int
     holder: LiveHolder | None
     losses: Losses = field(default_factory=Losses)
+    queues: tuple[QueueStats, ...] = ()
     initial_holder: LiveHolder | None = None
 
     @property
@@ -236,16 +245,25 @@ class Snapshot:
             blame=_blame_since(self, earlier),
             events=_events_since(self, earlier),
             losses=_losses_since(self.losses, earlier.losses),
+            queues=queues_since(self.queues, earlier.queues),
+            threads=_threads_since(self, earlier),
             initial_holder=earlier.holder,
         )
 
 
-def _counts(losses: Losses) -> tuple[int, ...]:
-    return losses.sites, losses.rows, losses.threads, losses.acquisitions, losses.trylocks_failed
-
-
 def _losses_since(later: Losses, earlier: Losses) -> Losses:
-    return Losses(*(a - b for a, b in zip(_counts(later), _counts(earlier), strict=True)))
+    return Losses(*(a - b for a, b in zip(astuple(later), astuple(earlier), strict=True)))
+
+
+def _threads_since(later: Snapshot, earlier: Snapshot) -> tuple[ThreadInfo, ...]:
+    """The threads with the exits that were added."""
+    before = {thread.index: thread.exits for thread in earlier.threads}
+    return tuple(
+        replace(t, exits=tuple(a - b for a, b in zip(t.exits, before[t.index], strict=True)))
+        if before.get(t.index)
+        else t
+        for t in later.threads
+    )
 
 
 def _rows_since(later: Snapshot, earlier: Snapshot) -> tuple[Row, ...]:

@@ -47,6 +47,8 @@ from profiler.model import (
 )
 from profiler.qemu.mtree import MemoryMap
 from profiler.qemu.regions import RegionNames, device_of
+from profiler.queue_reader import read_queues
+from profiler.queues import QueueStats
 from profiler.recfile import RecordingFile
 from profiler.table import RowReader, Table, read_blame
 from profiler.thread_copy import ThreadCopy, attempts, copy_thread
@@ -170,6 +172,7 @@ class Recording:
             waiters=int(live["waiters"]),
             holder=holder,
             losses=_losses(header),
+            queues=self._queues(header, alive),
         )
 
     def table(self) -> Table:
@@ -213,8 +216,13 @@ class Recording:
             waiters=int(live["waiters"]),
             holder=decode.holder(live),
             losses=_losses(header),
+            queues=self._queues(header, alive),
             events_lost=sum(int(head["events_lost"]) for head in heads),
         )
+
+    def _queues(self, header: np.void, alive: bool) -> tuple[QueueStats, ...]:
+        part = self._geometry.queues
+        return read_queues(self._file, part, _bounded(header, "queues", part.capacity), alive)
 
     def regions(self) -> frozenset[str]:
         """The recorded regions as of now, as they are in the file. Raises RecordingError.
@@ -346,6 +354,7 @@ def _losses(header: np.void) -> Losses:
         threads=int(header["threads_lost"]),
         acquisitions=int(header["acquisitions_lost"]),
         trylocks_failed=int(header["trylocks_failed_lost"]),
+        queues=int(header["queues_lost"]),
     )
 
 

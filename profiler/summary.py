@@ -6,12 +6,12 @@ Times are nanoseconds. Quantiles are of all acquisitions, uncontended waits bein
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from profiler.histogram import Histogram
-from profiler.model import Blocked, Clock, LiveHolder, Role, Row, Snapshot
+from profiler.model import Blocked, Clock, Exit, LiveHolder, QueueStats, Role, Row, Snapshot
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,25 @@ class Line:
 
 
 @dataclass(frozen=True)
+class QueueLine:
+    """Requests of one disk queue. `depth` is the largest number in flight, of all time."""
+
+    device: str
+    queue: int
+    placement: str
+    requests: int
+    errors: int
+    read_bytes: int
+    written_bytes: int
+    depth: int
+    duration: Distribution
+
+    def to_json(self) -> dict[str, Any]:
+        """The same as JSON values."""
+        return {**asdict(self), "duration": self.duration.to_json()}
+
+
+@dataclass(frozen=True)
 class Summary:
     """All lines, and what the big lock cost.
 
@@ -92,6 +111,8 @@ class Summary:
     mainloop_bql_hold_share: float
     roles: tuple[Line, ...]
     sites: tuple[Line, ...]
+    queues: tuple[QueueLine, ...] = ()
+    exits: Mapping[Exit, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -105,6 +126,8 @@ class Summary:
             "mainloop_bql_hold_share": self.mainloop_bql_hold_share,
             "roles": [line.to_json() for line in self.roles],
             "sites": [line.to_json() for line in self.sites],
+            "queues": [line.to_json() for line in self.queues],
+            "vcpu_exits": {kind.label: count for kind, count in self.exits.items()},
         }
 
 
@@ -135,7 +158,16 @@ def summarise(snapshot: Snapshot) -> Summary:
         mainloop_bql_hold_share=_share(hold_ticks(snapshot, Role.MAIN), snapshot.elapsed),
         roles=tuple(_line(snapshot, role, None, by_role[role]) for role in Role if by_role[role]),
         sites=tuple(sites),
+        queues=tuple(_queue_line(clock, queue) for queue in snapshot.queues if queue.total),
+        exits=vcpu_exits(snapshot),
     )
+
+
+def vcpu_exits(snapshot: Snapshot) -> dict[Exit, int]:
+    """Returns of all vCPUs to user space, by what for; kinds that occurred."""
+    counted = [thread.exits for thread in snapshot.threads if any(thread.exits)]
+    sums = {kind: sum(exits[kind] for exits in counted) for kind in Exit}
+    return {kind: count for kind, count in sums.items() if count}
 
 
 def vcpu_threads(snapshot: Snapshot) -> int:
@@ -203,6 +235,21 @@ def _line(snapshot: Snapshot, role: Role, site: str | None, rows: Sequence[Row])
         ),
         gil_ns=clock.ns(sum(row.gil_ticks for row in rows)),
         blocked_ns=blocked,
+    )
+
+
+def _queue_line(clock: Clock, queue: QueueStats) -> QueueLine:
+    largest = queue.max_duration
+    return QueueLine(
+        device=queue.key.device,
+        queue=queue.key.queue,
+        placement=queue.key.placement,
+        requests=queue.total,
+        errors=queue.errors,
+        read_bytes=queue.read_bytes,
+        written_bytes=queue.written_bytes,
+        depth=queue.max_inflight,
+        duration=_distribution(clock, queue.durations, largest, queue.duration_total),
     )
 
 

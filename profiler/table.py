@@ -30,6 +30,7 @@ from profiler import layout
 from profiler.errors import RecordingError
 from profiler.geometry import Geometry
 from profiler.model import Clock, LiveHolder, Losses, Process, Site, ThreadInfo
+from profiler.queues import QueueStats
 from profiler.recfile import Raw, RecordingFile
 from profiler.thread_copy import attempts
 
@@ -101,6 +102,7 @@ class Table:
     waiters: int
     holder: LiveHolder | None
     losses: Losses
+    queues: tuple[QueueStats, ...]
     events_lost: int
 
 

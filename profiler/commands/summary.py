@@ -15,7 +15,7 @@ from profiler.blame import BlameMatrix, blame_matrix
 from profiler.commands.output import STDOUT, output_file, write_json
 from profiler.model import Blocked, Clock, Snapshot
 from profiler.reader import Recording
-from profiler.summary import Line, summarise
+from profiler.summary import Line, QueueLine, summarise
 
 MAX_WIDTH = 80
 SLEEPS = 6
@@ -118,6 +118,11 @@ def print_summary(console: Console, snapshot: Snapshot, sites: int) -> None:
         console.print(_matrix_table(matrix, snapshot.clock))
     else:
         console.print(Text("nobody waited"))
+    if figures.queues:
+        console.print(_queues_table(figures.queues))
+    if figures.exits:
+        exits = ", ".join(f"{kind.label} {count}" for kind, count in figures.exits.items())
+        console.print(Text(f"vCPU exits: {exits}"))
 
 
 def _lines_table(title: str, lines: Sequence[Line]) -> Table:
@@ -132,6 +137,20 @@ def _lines_table(title: str, lines: Sequence[Line]) -> Table:
             str(line.acquisitions),
             str(line.contended),
             *map(duration, (line.wait.total, line.wait.p99, line.hold.total, line.hold.p99)),
+        )
+    return table
+
+
+def _queues_table(lines: Sequence[QueueLine]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("disk queue, processed by", overflow="fold")
+    for name in ("requests", "errors", "depth", "p50", "p99", "max"):
+        table.add_column(name, justify="right", overflow="fold")
+    for line in lines:
+        table.add_row(
+            Text(f"{line.device} {line.queue}, {line.placement}"),
+            *map(str, (line.requests, line.errors, line.depth)),
+            *map(duration, (line.duration.p50, line.duration.p99, line.duration.max)),
         )
     return table
 

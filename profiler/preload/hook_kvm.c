@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "bqlrec_queue.h"
 #include "preload.h"
 #include "real.h"
 
@@ -82,6 +83,42 @@ static BqlPreExit exit_of(const struct kvm_run *run, int result)
     }
 }
 
+/* How the exit is counted. */
+static unsigned counted_as(const struct kvm_run *run, int result)
+{
+    if (result < 0) {
+        return BQLREC_EXIT_INTERRUPTED;
+    }
+    switch (run->exit_reason) {
+    case KVM_EXIT_IO:
+        return BQLREC_EXIT_PIO;
+    case KVM_EXIT_MMIO:
+        return BQLREC_EXIT_MMIO;
+    case KVM_EXIT_INTR:
+        return BQLREC_EXIT_INTERRUPTED;
+    case KVM_EXIT_INTERNAL_ERROR:
+        return BQLREC_EXIT_EMULATION;
+    case KVM_EXIT_HLT:
+        return BQLREC_EXIT_HLT;
+    case KVM_EXIT_IRQ_WINDOW_OPEN:
+        return BQLREC_EXIT_IRQ_WINDOW;
+    case KVM_EXIT_SHUTDOWN:
+        return BQLREC_EXIT_SHUTDOWN;
+    default:
+        return BQLREC_EXIT_OTHER;
+    }
+}
+
+static void count_exit(const struct kvm_run *run, int result)
+{
+    BqlRec *rec = bqlpre_recorder();
+
+    /* A thread that the recorder does not know yet has not taken the BQL: soon it will. */
+    if (rec != NULL && bqlpre_self.known_serial == rec->serial && bqlrec_recording(rec)) {
+        bqlrec_count_exit(rec, counted_as(run, result));
+    }
+}
+
 static void look_for_mark(const struct kvm_run *run)
 {
     if (run->exit_reason == KVM_EXIT_IO && run->io.port == MARK_PORT &&
@@ -105,6 +142,7 @@ static int run_vcpu(int fd)
     run = bqlpre_self.run;
     if (run != NULL) {
         bqlpre_self.exit = exit_of(run, result);
+        count_exit(run, result);
         if (BQLPRE_UNLIKELY(bqlpre.window) && result >= 0) {
             look_for_mark(run);
         }

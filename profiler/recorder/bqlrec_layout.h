@@ -24,6 +24,7 @@
  *     + 0                     BqlRecThread
  *     + blame_offset          BqlRecBlame[blame_capacity]  (a hash table, free slots: used == 0)
  *     + events_offset         BqlRecEvent[events_capacity] (an overwriting ring)
+ *   queues_offset           BqlRecQueue[queues_capacity]                whoever processes the queue
  *
  * Bit plan of `who`, which names a holder:  31..16 thread index + 1, 15..0 site id
  *   0 = nobody; thread part 0xffff = a thread that got no block (BQLREC_NO_THREAD).
@@ -57,6 +58,7 @@
 #define BQLREC_EVENTS 16384u     /* per thread, power of two */
 #define BQLREC_HANDOVERS 8192u   /* power of two */
 #define BQLREC_BLAMES 1024u      /* per thread, power of two */
+#define BQLREC_QUEUES 64u        /* disk queues, one for each placement they ever had */
 #define BQLREC_NO_THREAD 0xfffeu /* thread index of a thread without a block */
 
 #define BQLREC_WHO(thread, site) ((((uint32_t)(thread) + 1u) << 16) | (uint32_t)(site))
@@ -107,6 +109,27 @@ enum BqlRecKind {
     BQLREC_KINDS = 3
 };
 
+/* What a vCPU came back to user space for. */
+enum BqlRecExit {
+    BQLREC_EXIT_PIO = 0,
+    BQLREC_EXIT_MMIO = 1,
+    BQLREC_EXIT_INTERRUPTED = 2, /* by a signal: kicked */
+    BQLREC_EXIT_EMULATION = 3,   /* an instruction that the kernel could not emulate */
+    BQLREC_EXIT_HLT = 4,
+    BQLREC_EXIT_IRQ_WINDOW = 5,
+    BQLREC_EXIT_SHUTDOWN = 6,
+    BQLREC_EXIT_OTHER = 7,
+    BQLREC_EXITS = 8
+};
+
+enum BqlRecRequest {
+    BQLREC_REQUEST_READ = 0,
+    BQLREC_REQUEST_WRITE = 1,
+    BQLREC_REQUEST_FLUSH = 2,
+    BQLREC_REQUEST_OTHER = 3, /* discard, write zeroes, get id, what is not supported */
+    BQLREC_REQUESTS = 4
+};
+
 enum BqlRecThreadState {
     BQLREC_THREAD_FREE = 0,
     BQLREC_THREAD_LIVE = 1,
@@ -136,12 +159,14 @@ typedef struct BqlRecHeader {
     uint64_t handover_offset;
     uint64_t rows_offset;
     uint64_t threads_offset;
+    uint64_t queues_offset;
     uint32_t sites_capacity, sites_stride;
     uint32_t handover_capacity, handover_stride;
     uint32_t rows_capacity, rows_stride;
     uint32_t threads_capacity, threads_stride;
     uint32_t blame_offset, blame_capacity, blame_stride;
     uint32_t events_offset, events_capacity, events_stride;
+    uint32_t queues_capacity, queues_stride;
     uint32_t buckets;
     uint32_t inode;        /* low half of the file's own inode number, so that a copy is known */
     char process_name[64]; /* UTF-8, zero terminated; as are all names below */
@@ -162,7 +187,9 @@ typedef struct BqlRecHeader {
     _Alignas(64) _Atomic uint32_t threads_used; /* blocks [0, threads_used) may be in use */
     _Atomic uint32_t sites_used;                /* sites [0, sites_used) are or are being filled */
     _Atomic uint32_t rows_used;                 /* rows [0, rows_used) may be in use */
+    _Atomic uint32_t queues_used;               /* queues [0, queues_used) are in use */
     _Atomic uint32_t sites_lost;                /* call sites merged into site 0 */
+    _Atomic uint32_t queues_lost;               /* queues without a row: not counted */
     _Atomic uint64_t rows_lost;    /* (thread, site) pairs counted in the thread's row of site 0 */
     _Atomic uint64_t threads_lost; /* registrations refused: no slot, or no space in the fs */
     _Atomic uint64_t acquisitions_lost; /* by threads without a block; not in any row */
@@ -250,6 +277,7 @@ typedef struct BqlRecThread {
     _Alignas(64) _Atomic uint64_t events_head; /* events ever written; event n in n % capacity */
     _Atomic uint64_t events_lost;              /* acquisitions that had no ring to go to */
     _Atomic uint64_t blame_lost;               /* blamed parts moved to unknown: table full */
+    _Atomic uint64_t exits[BQLREC_EXITS];      /* of a vCPU; each counts by itself, without seq */
 
     _Alignas(64) _Atomic uint16_t row_of_site[BQLREC_SITES]; /* row + 1, 0 = none yet */
 } BqlRecThread;
@@ -278,6 +306,28 @@ typedef struct BqlRecEvent {
     _Atomic uint64_t detail;
 } BqlRecEvent;
 
+/*
+ * Requests of one disk queue while it had one placement. Retry while seq is odd or changes; for a
+ * consistent copy sum of requests = sum of duration_hist. A queue is processed by one thread at a
+ * time, which is its writer.
+ */
+typedef struct BqlRecQueue {
+    _Alignas(64) _Atomic uint32_t seq;
+    _Atomic uint32_t in_use; /* 1 once the names are set (release) */
+    uint32_t index;          /* of the queue in its device */
+    uint32_t reserved;
+    char device[48];
+    char placement[32];                         /* vcpu, mainloop, iothread */
+    _Atomic uint64_t requests[BQLREC_REQUESTS]; /* completed */
+    _Atomic uint64_t errors;
+    _Atomic uint64_t read_bytes, written_bytes;
+    _Atomic uint64_t inflight; /* taken from the ring, not completed: right now */
+    _Atomic uint64_t max_inflight;
+    /* From the batch in which a request was taken to the batch in which it was completed. */
+    _Atomic uint64_t duration_total, max_duration;
+    _Atomic uint64_t duration_hist[BQLREC_BUCKETS];
+} BqlRecQueue;
+
 #define BQLREC_EVENT_CONTENDED (UINT64_C(1) << 18)
 
 _Static_assert(sizeof(BqlRecHeader) <= 4096, "the header is one page");
@@ -286,6 +336,7 @@ _Static_assert(sizeof(BqlRecHandover) == 32, "hand-over stride");
 _Static_assert(sizeof(BqlRecBlame) == 40, "blame stride");
 _Static_assert(sizeof(BqlRecEvent) == 32, "event stride");
 _Static_assert(sizeof(BqlRecRow) % 64 == 0, "rows do not share cache lines");
+_Static_assert(sizeof(BqlRecQueue) % 64 == 0, "queues do not share cache lines");
 _Static_assert(sizeof(BqlRecThread) <= 4096, "a thread's head is one page");
 
 #endif

@@ -53,6 +53,7 @@ static void describe_layout(BqlRecHeader *header)
     header->handover_offset = BQLREC_HANDOVER_OFFSET;
     header->rows_offset = BQLREC_ROWS_OFFSET;
     header->threads_offset = BQLREC_THREADS_OFFSET;
+    header->queues_offset = BQLREC_QUEUES_OFFSET;
     header->sites_capacity = BQLREC_SITES;
     header->sites_stride = sizeof(BqlRecSite);
     header->handover_capacity = BQLREC_HANDOVERS;
@@ -67,6 +68,8 @@ static void describe_layout(BqlRecHeader *header)
     header->events_offset = BQLREC_EVENTS_OFFSET;
     header->events_capacity = BQLREC_EVENTS;
     header->events_stride = sizeof(BqlRecEvent);
+    header->queues_capacity = BQLREC_QUEUES;
+    header->queues_stride = sizeof(BqlRecQueue);
     header->buckets = BQLREC_BUCKETS;
 }
 

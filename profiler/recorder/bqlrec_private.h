@@ -20,7 +20,8 @@ enum {
     BQLREC_BLAME_OFFSET = BQLREC_PAGE, /* in a thread block */
     BQLREC_EVENTS_OFFSET = BQLREC_BLAME_OFFSET + (int)(BQLREC_BLAMES * sizeof(BqlRecBlame)),
     BQLREC_THREAD_STRIDE = BQLREC_EVENTS_OFFSET + (int)(BQLREC_EVENTS * sizeof(BqlRecEvent)),
-    BQLREC_FILE_SIZE = BQLREC_THREADS_OFFSET + (int)BQLREC_THREADS * BQLREC_THREAD_STRIDE,
+    BQLREC_QUEUES_OFFSET = BQLREC_THREADS_OFFSET + (int)BQLREC_THREADS * BQLREC_THREAD_STRIDE,
+    BQLREC_FILE_SIZE = BQLREC_QUEUES_OFFSET + (int)(BQLREC_QUEUES * sizeof(BqlRecQueue)),
     BQLREC_ROW_CHUNK = 16 /* rows that get their pages at once */
 };
 _Static_assert(BQLREC_THREADS_OFFSET % BQLREC_PAGE == 0, "thread blocks start on a page");

@@ -21,7 +21,7 @@ import numpy as np
 
 from profiler import layout
 from profiler.histogram import bucket_index
-from profiler.layout import Blocked, ClockKind, FileState, Kind, Role, ThreadState
+from profiler.layout import Blocked, ClockKind, Exit, FileState, Kind, Request, Role, ThreadState
 
 START_TICKS = 1_000_003
 START_MONOTONIC_NS = 5_000_000_007
@@ -41,6 +41,7 @@ class RecordingBuilder:
         rows: int = 12,
         blame: int = 16,
         events: int = 32,
+        queues: int = 4,
         ticks_per_ns: float = 2.0,
         vm_name: str = "guest",
     ) -> None:
@@ -52,7 +53,8 @@ class RecordingBuilder:
         events_at = blame_at + blame * layout.BLAME.itemsize
         block = -(-(events_at + events * layout.EVENT.itemsize) // 64) * 64
         threads_at = rows_at + rows * layout.ROW.itemsize
-        size = threads_at + threads * block
+        queues_at = -(-(threads_at + threads * block) // 64) * 64
+        size = queues_at + queues * layout.QUEUE.itemsize
 
         self.data = bytearray(size)
         self.header = self._view(layout.HEADER, 0)
@@ -68,6 +70,7 @@ class RecordingBuilder:
             self._array(layout.EVENT, threads_at + i * block + events_at, events, 32)
             for i in range(threads)
         ]
+        self.queues = self._array(layout.QUEUE, queues_at, queues, layout.QUEUE.itemsize)
         self.now = START_TICKS
         self._ticks_per_ns = ticks_per_ns
         self._next_row = threads
@@ -99,6 +102,9 @@ class RecordingBuilder:
             events_offset=events_at,
             events_capacity=events,
             events_stride=layout.EVENT.itemsize,
+            queues_offset=queues_at,
+            queues_capacity=queues,
+            queues_stride=layout.QUEUE.itemsize,
             buckets=layout.BUCKETS,
             process_name=b"qemu-system-x86",
             vm_name=vm_name.encode(),
@@ -218,6 +224,30 @@ class RecordingBuilder:
         ring[head % len(ring)] = (acquired, wait, hold, detail)
         self.threads["events_head"][thread] = head + 1
 
+    def queue(self, device: str, queue: int, placement: str) -> int:
+        """A disk queue; its row."""
+        row = int(self.header["queues_used"][0])
+        entry = self.queues[row : row + 1]
+        entry["in_use"], entry["index"] = 1, queue
+        entry["device"], entry["placement"] = device.encode(), placement.encode()
+        self._fill_header(queues_used=row + 1)
+        return row
+
+    def request(
+        self, row: int, duration: int, kind: Request = Request.READ, size: int = 4096
+    ) -> None:
+        """A request of a queue, completed after so many ticks."""
+        entry = self.queues[row : row + 1]
+        entry["requests"][0][kind] += 1
+        entry["duration_total"] += duration
+        entry["duration_hist"][0][self._bucket(duration)] += 1
+        entry["max_duration"] = max(int(entry["max_duration"][0]), duration)
+        entry["max_inflight"] = max(int(entry["max_inflight"][0]), 1)
+        if kind is Request.READ:
+            entry["read_bytes"] += size
+        elif kind is Request.WRITE:
+            entry["written_bytes"] += size
+
     def hold_now(
         self, thread: int, site: int, *, blocked: Blocked = Blocked.NONE, waiters: int = 0
     ) -> None:
@@ -267,5 +297,9 @@ def example(**options: Any) -> RecordingBuilder:
     build.acquire(cpu0, pic, hold=7, kind=Kind.TRYLOCK)
     build.acquire(main, 0, hold=1, kind=Kind.COND, contended=True)
     build.row(cpu0, pic)["trylock_failed"] += 3
+    disk = build.queue("disk0", 0, "iothread")
+    for i in range(11):
+        build.request(disk, 20_011 + i, kind=Request.WRITE if i % 4 == 0 else Request.READ)
+    build.threads["exits"][cpu1][Exit.PIO] = 19
     build.sync()
     return build

@@ -85,6 +85,14 @@ def a_sleep_longer_than_all_holds(build: RecordingBuilder) -> None:
     row["blocked_ticks"][0][Blocked.DRAIN] = row["hold_total"][0] + 1
 
 
+def one_request_more(build: RecordingBuilder) -> None:
+    build.queues["requests"][0][0] += 1
+
+
+def durations_beyond_their_histogram(build: RecordingBuilder) -> None:
+    build.queues["duration_total"][0] *= 2
+
+
 def holds_longer_than_the_time(build: RecordingBuilder) -> None:
     build.acquire(0, 1, hold=3_000_000)
     build.now -= 3_000_000
@@ -103,6 +111,8 @@ BROKEN: list[tuple[Damage, set[str]]] = [
     (a_hold_sum_beyond_its_histogram, {"hold-sum", "event-hold"}),
     (a_wait_sum_beyond_its_histogram, {"wait-sum", "blame", "event-wait"}),
     (a_sleep_longer_than_all_holds, {"blocked"}),
+    (one_request_more, {"requests"}),
+    (durations_beyond_their_histogram, {"duration-sum"}),
     (holds_longer_than_the_time, {"wall-time"}),
 ]
 

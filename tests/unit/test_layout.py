@@ -22,6 +22,7 @@ STRUCTS = {
     "BqlRecThread": layout.THREAD,
     "BqlRecBlame": layout.BLAME,
     "BqlRecEvent": layout.EVENT,
+    "BqlRecQueue": layout.QUEUE,
 }
 C_NAMES = {
     "clock_start_ticks": "clock_start.ticks",
@@ -39,12 +40,16 @@ CONSTANTS = {
     "BQLREC_ROLES": len(layout.Role),
     "BQLREC_KINDS": len(layout.Kind),
     "BQLREC_BLOCKED_REASONS": len(layout.Blocked),
+    "BQLREC_EXITS": len(layout.Exit),
+    "BQLREC_REQUESTS": len(layout.Request),
 }
 ENUMS: dict[str, type[IntEnum]] = {
     "BQLREC_CLOCK": layout.ClockKind,
     "BQLREC_ROLE": layout.Role,
     "BQLREC_BLOCKED": layout.Blocked,
     "BQLREC_KIND": layout.Kind,
+    "BQLREC_EXIT": layout.Exit,
+    "BQLREC_REQUEST": layout.Request,
     "BQLREC_THREAD": layout.ThreadState,
     "BQLREC_FILE": layout.FileState,
 }

@@ -137,6 +137,8 @@ class VirtioBlkDevice(QomObject):
         device.log_opaque = self._handle
         contexts = ffi.new("AioContext *[]", self.contexts(bus))
         config.ctx = contexts
+        name = ffi.new("char[]", self.id.encode())
+        config.name = name
         config.backend = backend
         config.ioeventfd, config.write_cache = self.ioeventfd, self.write_cache
         config.discard, config.logical_block = self.discard, self.logical_block_size

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bqlrec_queue.h"
+
 VcpuSet *vcpu_set_new(Bql *bql, IoSpace *iospace, GuestMemory *memory, VmRequests *requests)
 {
     VcpuSet *set = calloc(1, sizeof(*set));
@@ -272,9 +274,20 @@ void vcpu_join(Vcpu *vcpu)
 /* Only the vCPU's own thread adds, so a load and a store do. */
 void vcpu_count_exit(Vcpu *vcpu, int kind)
 {
+    static const unsigned recorded_as[VCPU_EXIT_KINDS] = {
+        [VCPU_EXIT_PIO] = BQLREC_EXIT_PIO,
+        [VCPU_EXIT_MMIO] = BQLREC_EXIT_MMIO,
+        [VCPU_EXIT_INTERRUPTED] = BQLREC_EXIT_INTERRUPTED,
+        [VCPU_EXIT_EMULATION] = BQLREC_EXIT_EMULATION,
+        [VCPU_EXIT_OTHER] = BQLREC_EXIT_OTHER,
+    };
     uint64_t n = atomic_load_explicit(&vcpu->exits[kind], memory_order_relaxed);
+    BqlRec *rec = bql_recorder(vcpu->set->bql);
 
     atomic_store_explicit(&vcpu->exits[kind], n + 1, memory_order_relaxed);
+    if (rec != NULL) {
+        bqlrec_count_exit(rec, recorded_as[kind]);
+    }
 }
 
 uint64_t vcpu_exit_count(const Vcpu *vcpu, int kind)

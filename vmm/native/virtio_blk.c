@@ -6,6 +6,7 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_ids.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "virtio_blk_internal.h"
 
@@ -135,12 +136,20 @@ static void destroy(VirtioBlk *blk)
     }
     free(blk->queues);
     virtio_device_destroy(&blk->dev);
+    free((char *)blk->config.name);
     free(blk);
 }
 
 static int init(VirtioBlk *blk, const VirtioBlkConfig *config)
 {
     blk->config = *config;
+    blk->config.name = NULL;
+    if (config->name) {
+        blk->config.name = strdup(config->name);
+        if (!blk->config.name) {
+            return -ENOMEM;
+        }
+    }
     blk->main_thread = pthread_self();
     blk->capacity = block_limits(config->backend)->size / SECTOR_BYTES;
     atomic_init(&blk->writeback, config->write_cache);
@@ -217,6 +226,7 @@ int virtio_blk_set_context(VirtioBlk *blk, unsigned index, AioContext *ctx)
         virtio_blk_queue_detach(queue);
     }
     queue->ctx = ctx;
+    virtio_blk_queue_record(queue);
     return ctx == main_ctx ? virtio_blk_queue_attach(queue) : 0;
 }
 

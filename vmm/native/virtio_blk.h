@@ -26,6 +26,7 @@ typedef struct VirtioBlkConfig {
     bool discard;                         /* offer DISCARD if the backend can */
     uint32_t logical_block;               /* bytes shown to the driver, 0: the backend's */
     char serial[VIRTIO_BLK_SERIAL_BYTES]; /* zero-padded, not necessarily terminated */
+    const char *name;                     /* in the recording; copied; NULL: not recorded */
 } VirtioBlkConfig;
 
 typedef struct VirtioBlk VirtioBlk;

@@ -7,6 +7,7 @@
 #include <semaphore.h>
 #include <stdatomic.h>
 
+#include "bqlrec_queue.h"
 #include "virtio_blk.h"
 
 #define SECTOR_BYTES 512u
@@ -23,6 +24,7 @@ typedef struct VirtioBlkRequest {
     struct iovec *iov;             /* queue_size entries */
     uint8_t *status_byte;          /* in guest memory */
     uint32_t in_written;           /* bytes in front of the status byte if it succeeds */
+    uint64_t taken;                /* recorder's ticks at the batch it was popped in */
     bool immediate;                /* answered with `status`, without the backend */
     uint8_t status;
 } VirtioBlkRequest;
@@ -55,6 +57,8 @@ struct VirtioBlkQueue {
     sem_t drained_sem;                         /* iothread to waiter */
     BqlCond *drained_cond;                     /* main loop to a waiting vCPU */
     QueueCounters counters;
+    BqlRecQueue *recorded; /* NULL: not recorded */
+    uint64_t batch_ticks;  /* when the latest batch of pops or completions began */
 };
 
 struct VirtioBlk {
@@ -91,6 +95,8 @@ void virtio_blk_request_execute(VirtioBlkRequest *req);
 /* virtio_blk_queue.c */
 int virtio_blk_queue_init(VirtioBlkQueue *queue, VirtioBlk *blk, unsigned index);
 void virtio_blk_queue_destroy(VirtioBlkQueue *queue);
+/* From now on count in the recording under the queue's present placement; no request in flight. */
+void virtio_blk_queue_record(VirtioBlkQueue *queue);
 /* Take everything out of the ring. In ctx's thread; under the BQL without ioeventfd. */
 void virtio_blk_queue_run(VirtioBlkQueue *queue);
 void virtio_blk_queue_kick(VirtioBlkQueue *queue); /* [any thread with the BQL] run it soon */

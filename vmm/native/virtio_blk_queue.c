@@ -46,6 +46,36 @@ void virtio_blk_queue_batch_completed(void *opaque)
     virtio_blk_queue_wake_drain(queue);
 }
 
+/*
+ * One time stamp for each batch, not for each request: at a million requests a second two of them
+ * would cost 2 %. So a duration is exact to the length of the two batches it lies between.
+ */
+static void begin_batch(VirtioBlkQueue *queue)
+{
+    if (queue->recorded) {
+        queue->batch_ticks = bqlrec_now(bql_recorder(queue->blk->dev.config.bql));
+    }
+}
+
+static void record_completion(VirtioBlkQueue *queue, const VirtioBlkRequest *req, uint8_t status)
+{
+    static const uint32_t requests[] = {
+        [BLOCK_READ] = BQLREC_REQUEST_READ,          [BLOCK_WRITE] = BQLREC_REQUEST_WRITE,
+        [BLOCK_FLUSH] = BQLREC_REQUEST_FLUSH,        [BLOCK_DISCARD] = BQLREC_REQUEST_OTHER,
+        [BLOCK_WRITE_ZEROES] = BQLREC_REQUEST_OTHER,
+    };
+    uint64_t now = queue->batch_ticks;
+    const BqlRecDone done = {
+        /* The clock may jump back. */
+        .duration = now > req->taken ? now - req->taken : 0,
+        .request = req->immediate ? BQLREC_REQUEST_OTHER : requests[req->block.op],
+        .bytes = req->immediate ? 0 : (uint32_t)req->block.bytes,
+        .failed = status != 0,
+    };
+
+    bqlrec_queue_done(queue->recorded, &done);
+}
+
 static void count_completion(VirtioBlkQueue *queue, const VirtioBlkRequest *req, uint8_t status)
 {
     QueueCounters *counters = &queue->counters;
@@ -78,7 +108,11 @@ void virtio_blk_queue_complete(VirtioBlkRequest *req, uint8_t status)
     }
     *req->status_byte = status;
     virtqueue_push(queue->vq, &req->elem, written);
+    if (!queue->unsignalled) {
+        begin_batch(queue);
+    }
     count_completion(queue, req, status);
+    record_completion(queue, req, status);
     release_request(queue, req);
     queue->inflight--;
     queue->unsignalled = true;
@@ -99,7 +133,9 @@ static VirtioBlkRequest *pop_request(VirtioBlkQueue *queue)
         if (!malformed) {
             queue->free = req->next;
             req->next = NULL;
+            req->taken = queue->batch_ticks;
             queue->inflight++;
+            bqlrec_queue_taken(queue->recorded);
             return req;
         }
         vq->broken = malformed;
@@ -144,6 +180,7 @@ static bool take_all(VirtioBlkQueue *queue)
         if (!queue->polling) {
             virtqueue_set_notification(queue->vq, false);
         }
+        begin_batch(queue);
         while (budget > 0 && (req = pop_request(queue))) {
             budget--;
             if (queue->submit_bh) {
@@ -211,6 +248,19 @@ static int alloc_requests(VirtioBlkQueue *queue, unsigned size)
     return 0;
 }
 
+void virtio_blk_queue_record(VirtioBlkQueue *queue)
+{
+    const VirtioBlkConfig *config = &queue->blk->config;
+    const char *placement = !config->ioeventfd                     ? "vcpu"
+                            : virtio_blk_queue_in_main_loop(queue) ? "mainloop"
+                                                                   : "iothread";
+
+    if (config->name) {
+        queue->recorded =
+            bqlrec_queue(bql_recorder(config->device.bql), config->name, queue->index, placement);
+    }
+}
+
 int virtio_blk_queue_init(VirtioBlkQueue *queue, VirtioBlk *blk, unsigned index)
 {
     queue->blk = blk;
@@ -220,6 +270,7 @@ int virtio_blk_queue_init(VirtioBlkQueue *queue, VirtioBlk *blk, unsigned index)
     queue->host_notifier = -1;
     queue->pending_tail = &queue->pending;
     sem_init(&queue->drained_sem, 0, 0);
+    virtio_blk_queue_record(queue);
     int ret = alloc_requests(queue, blk->dev.config.queue_size);
     if (ret < 0) {
         return ret;

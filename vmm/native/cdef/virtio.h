@@ -45,6 +45,7 @@ typedef struct VirtioBlkConfig {
     bool discard;
     uint32_t logical_block;
     char serial[...];
+    const char *name;
 } VirtioBlkConfig;
 typedef struct VirtioBlk VirtioBlk;
 VirtioBlk *virtio_blk_new(const VirtioBlkConfig *config);
