@@ -18,7 +18,7 @@ from exporters.families import HistogramBlock, Histograms, Values
 from exporters.fleet import Fleet
 from exporters.health import Health, Samples
 from exporters.vm import RowSums, VmSample
-from profiler.layout import Blocked, Kind, Role
+from profiler.layout import Blocked, Exit, Kind, Role
 from profiler.model import Who
 
 
@@ -44,7 +44,7 @@ class LockCollector(Collector):
         yield _held_while_blocked(with_rows)
         yield from _live(samples)
         yield _threads(samples)
-        yield _exits(with_rows)
+        yield _exits(samples)
         yield from _recordings(samples)
 
     def _histograms(self, samples: list[tuple[VmSample, RowSums]]) -> Iterator[Metric]:
@@ -154,34 +154,14 @@ def _threads(samples: list[VmSample]) -> Metric:
     return family
 
 
-def exit_kind(region: str, func: str) -> str:
-    """What an exit was, by the call site that took the lock for it; empty if it was for none.
-
-    A QEMU's region says it itself (`mmio 0xfee00000`, `exit intr`); our VMM's region is the device,
-    and its function is what kind of access it was.
-    """
-    first, _, rest = region.partition(" ")
-    if first == "exit":
-        return rest
-    if first in ("pio", "mmio"):
-        return first
-    return func if region and func in ("pio", "mmio") else ""
-
-
-def _exits(samples: list[tuple[VmSample, RowSums]]) -> Metric:
+def _exits(samples: list[VmSample]) -> Metric:
     family = Values(names.VCPU_EXITS)
-    for sample, _ in samples:
-        rows = sample.table.rows
-        kinds = {site.index: exit_kind(site.region, site.func) for site in sample.table.sites}
-        counts = rows.column("acquisitions").sum(axis=1).tolist()
-        totals: dict[str, int] = {}
-        pairs = zip(rows.heads["thread"].tolist(), rows.heads["site"].tolist(), counts, strict=True)
-        for thread, site, count in pairs:
-            kind = kinds.get(site)
-            if kind and sample.names.role(thread) is Role.VCPU:
-                totals[kind] = totals.get(kind, 0) + count
-        for kind, total in sorted(totals.items()):
-            family.add((sample.vm, kind), total)
+    for sample in samples:
+        counted = [thread.exits for thread in sample.table.threads if any(thread.exits)]
+        for kind in Exit:
+            total = sum(exits[kind] for exits in counted)
+            if total:
+                family.add((sample.vm, kind.label), total)
     return family
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from prometheus_client import CollectorRegistry, Metric
 
 from exporters.collectors import LockCollector
+from exporters.disk_collector import DiskCollector
 from exporters.fleet import Fleet, World
 from exporters.health import Health, Samples, SelfCollector
 from exporters.host import HostCollector
@@ -44,6 +45,7 @@ class Exporter:
         samples = Samples()
         for collector in (
             LockCollector(self.fleet, samples, self.health),
+            DiskCollector(samples, self.health),
             ThreadCollector(self.fleet, samples, self.health),
             HostCollector(self.fleet, samples, self.health),
             SelfCollector(self.fleet, self.health),

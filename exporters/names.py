@@ -148,9 +148,47 @@ VCPU_EXITS = Metric(
     "bql_vcpu_exits_total",
     "counter",
     ("vm", "kind"),
-    "Acquisitions of the big lock by vCPU threads for an exit of the guest, by what the exit was:"
-    " pio, mmio or the name of another reason. Exits that did not need the lock are not counted.",
-    "recording: rows at sites with a region",
+    "Returns of the vCPUs to user space, by what for: pio, mmio, interrupted (kicked by a signal),"
+    " emulation, hlt, irq_window, shutdown or other. What the kernel handles is not counted.",
+    "recording: thread table",
+)
+_QUEUE = ("vm", "device", "queue", "placement")
+BLK_DURATION = Metric(
+    "bql_virtio_blk_request_duration_seconds",
+    "histogram",
+    _QUEUE,
+    "Time of a disk request, from the batch in which it was taken from the ring to the batch in"
+    " which it was completed. Placement is who processes the queue: vcpu, mainloop or iothread.",
+    "recording: queue table",
+)
+BLK_REQUESTS = Metric(
+    "bql_virtio_blk_requests_total",
+    "counter",
+    (*_QUEUE, "request"),
+    "Completed disk requests; request is read, write, flush or other. Kinds that never occurred"
+    " have no series, but read has.",
+    "recording: queue table",
+)
+BLK_ERRORS = Metric(
+    "bql_virtio_blk_request_errors_total",
+    "counter",
+    _QUEUE,
+    "Disk requests that failed.",
+    "recording: queue table",
+)
+BLK_BYTES = Metric(
+    "bql_virtio_blk_bytes_total",
+    "counter",
+    (*_QUEUE, "direction"),
+    "Bytes that disk requests read and wrote.",
+    "recording: queue table",
+)
+BLK_DEPTH = Metric(
+    "bql_virtio_blk_queue_depth",
+    "gauge",
+    _QUEUE,
+    "Requests taken from the ring and not completed, right now.",
+    "recording: queue table",
 )
 THREAD_CPU = Metric(
     "bql_thread_cpu_seconds_total",

@@ -53,10 +53,6 @@ Ticks are turned into seconds by one factor for the life of a process, at most 0
 a factor that is corrected now and then, totals would sometimes fall, which to Prometheus is a
 restart.
 
-## What is not there yet
-
-Requests, durations and queue depth of virtio-blk: recordings hold no figures of disks.
-
 ## All metrics
 
 | metric | type | labels | meaning | source |
