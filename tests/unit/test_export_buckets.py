@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporters.buckets import CLASSIC_BOUNDS, Scale, steady_ns_per_tick
+from exporters.buckets import CLASSIC_BOUNDS, Counts, Scale, steady_ns_per_tick
 from profiler.histogram import LOWER_BOUNDS, UPPER_BOUNDS, bucket_index
 from profiler.layout import BUCKETS
 
@@ -16,7 +16,7 @@ RATIOS = st.floats(0.05, 1000.0)
 TICKS = st.integers(1, 1 << 46)
 
 
-def counted(ticks: list[int]) -> np.ndarray:  # type: ignore[type-arg]
+def counted(ticks: list[int]) -> Counts:
     line = np.bincount(bucket_index(ticks), minlength=BUCKETS)[:BUCKETS]
     return line.astype(np.uint64)[np.newaxis]
 

@@ -135,15 +135,16 @@ def test_a_bad_recording_is_counted_at_every_scrape_and_told_about_once(
     lives.pids = {11}
     log = Log()
     record(tmp_path, 11, "web")
-    (tmp_path / "12.bql").write_bytes(b"no recording" * 1000)
-    with exporter_of(directories=(tmp_path,), log=log) as exporter:
+    (tmp_path / "bad.bql").write_bytes(b"no recording" * 1000)
+    (tmp_path / "12.bql").write_bytes(b"left over from long ago" * 1000)
+    with exporter_of(directories=(tmp_path,), proc=tmp_path / "proc", log=log) as exporter:
         for expected in (1, 2, 3):
             found = scraped(exporter)
             assert found["bql_exporter_failures_total", ("recording",)] == expected
             assert found["bql_exporter_collector_success", ("lock",)] == 0
             assert found["bql_process_up", ("web",)] == 1
     (line,) = log.lines
-    assert line.startswith(f"{tmp_path / '12.bql'}: not a recording")
+    assert line.startswith(f"{tmp_path / 'bad.bql'}: not a recording")
 
 
 def test_a_recording_that_is_cut_off_costs_only_itself(tmp_path: Path, lives: Lives) -> None:

@@ -71,7 +71,7 @@ def _numbers(text: str) -> str:
 
 def test_our_text_is_that_of_prometheus_client(exporter: Exporter) -> None:
     families = list(exporter.registry.collect())
-    theirs = exposition.generate_latest(Frozen(families)).decode()  # type: ignore[arg-type]
+    theirs = exposition.generate_latest(Frozen(families)).decode()
     assert lines(TextEncoder(with_exemplars=False).encode(families).decode()) == lines(theirs)
 
 
@@ -79,7 +79,7 @@ def test_our_openmetrics_means_what_prometheus_clients_means(exporter: Exporter)
     families = list(exporter.registry.collect())
     theirs = openmetrics.generate_latest(Frozen(families)).decode()  # type: ignore[no-untyped-call]
     ours = TextEncoder(with_exemplars=True).encode(families).decode()
-    parsed, expected = list(parse_openmetrics(ours)), list(parse_openmetrics(theirs))
+    parsed, expected = (list(parse_openmetrics(text)) for text in (ours, theirs))  # type: ignore[no-untyped-call]
     assert len(parsed) == len(expected)
     for family, other in zip(parsed, expected, strict=True):
         assert (family.name, family.type, family.unit) == (other.name, other.type, other.unit)
@@ -164,7 +164,7 @@ def native_counts(histogram: Any) -> dict[int, int]:
 
 
 def test_protobuf_says_what_text_says(exporter: Exporter) -> None:
-    families = list(exporter.registry.collect())
+    families: list[Any] = list(exporter.registry.collect())
     read = {family.name: family for family in read_delimited(ProtobufEncoder().encode(families))}
     for family in families:
         if not family.samples:
