@@ -8,13 +8,15 @@ Rules
     scraped, then dropped. A live one that needs its name takes it over at once.
  3. The name of a process is that of its VM, where it has one and no other process goes by it; else
     name and process id. It never changes during the life of a process.
- 4. A recording that cannot be used is counted at every scrape and told about once.
+ 4. A recording that cannot be used is counted at every scrape and told about once. One that is
+    left over, named after a process that is not there any more, is no failure: it may be of a
+    layout of before.
 """
 
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,35 +153,43 @@ class Fleet:
     def _open_new(self) -> list[tuple[Recording, bool]]:
         paths = {member.path for member in self._members.values() if member.dead_since is None}
         found = []
-        seen = {}
-        for directory in self.world.directories:
-            for path in sorted(directory.glob("*.bql")):
-                try:
-                    status = path.stat()
-                except OSError:
-                    continue
-                stamp = (status.st_ino, status.st_ctime_ns)
-                if path in paths:
-                    continue
-                if self._ignored.get(path) == stamp:
-                    seen[path] = stamp
-                elif status.st_uid not in (os.getuid(), 0):
-                    self.fail("foreign", f"{path}: a recording of another user")
-                elif recording := self._open(path):
-                    if recording.process.alive:
-                        found.append((recording, False))
-                    else:
-                        recording.close()
-                        seen[path] = stamp
-        self._ignored = seen
+        ignored = {}
+        for path, status in self._files():
+            stamp = (status.st_ino, status.st_ctime_ns)
+            if path in paths:
+                continue
+            if self._ignored.get(path) == stamp or (
+                (recording := self._open(path, status)) is None and self._is_left_over(path)
+            ):
+                ignored[path] = stamp
+            elif recording is not None and recording.process.alive:
+                found.append((recording, False))
+            elif recording is not None:
+                recording.close()
+                ignored[path] = stamp
+        self._ignored = ignored
         return found
 
-    def _open(self, path: Path) -> Recording | None:
+    def _files(self) -> Iterator[tuple[Path, os.stat_result]]:
+        for directory in self.world.directories:
+            for path in sorted(directory.glob("*.bql")):
+                with suppress(OSError):
+                    yield path, path.stat()
+
+    def _open(self, path: Path, status: os.stat_result) -> Recording | None:
+        if status.st_uid not in (os.getuid(), 0):
+            self.fail("foreign", f"{path}: a recording of another user")
+            return None
         try:
             return Recording.open(path)
         except RecordingError as error:
-            self.fail("recording", error.message)
+            if not self._is_left_over(path):
+                self.fail("recording", error.message)
             return None
+
+    def _is_left_over(self, path: Path) -> bool:
+        pid = path.stem
+        return pid.isascii() and pid.isdigit() and not (self.world.proc / pid).exists()
 
     def _name(self, process: Process) -> str:
         unique = f"{process.vm_name or process.name}-{process.pid}"
