@@ -48,7 +48,7 @@ from profiler.model import (
 from profiler.qemu.mtree import MemoryMap
 from profiler.qemu.regions import RegionNames, device_of
 from profiler.recfile import RecordingFile
-from profiler.thread_copy import ThreadCopy, attempts, copy_thread
+from profiler.thread_copy import ThreadCopy, attempts, copy_head, copy_thread
 
 __all__ = ["Recording", "find_recordings", "recording_of"]
 
@@ -117,6 +117,47 @@ class Recording:
     def process(self) -> Process:
         """The recorded process, with whether it lives at this moment."""
         return replace(self._process, alive=self._is_alive())
+
+    @property
+    def file(self) -> RecordingFile:
+        """The open file, for readers of single parts of it."""
+        return self._file
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where those parts lie."""
+        return self._geometry
+
+    def clock(self) -> Clock:
+        """The clock with its latest calibration. Raises RecordingError."""
+        with self._naming_path():
+            return decode.clock(self._header(self._is_alive()))
+
+    def threads(self) -> tuple[ThreadInfo, ...]:
+        """The threads as of now, without anything they recorded. Raises RecordingError.
+
+        Costs some tens of microseconds for each thread.
+        """
+        with self._naming_path():
+            alive = self._is_alive()
+            header = self._file.record(0, layout.HEADER)
+            used = range(_bounded(header, "threads", self._geometry.threads.capacity))
+            heads = ((i, copy_head(self._file, self._geometry, i, alive)) for i in used)
+            return tuple(
+                decode.thread(index, head, integrity)
+                for index, (head, integrity) in heads
+                if int(head["state"]) != ThreadState.FREE
+            )
+
+    def sites(self, first: int = 0) -> tuple[Site, ...]:
+        """The call sites from number `first` on, as of now. Raises RecordingError.
+
+        Costs some tens of microseconds for each.
+        """
+        with self._naming_path():
+            header = self._file.record(0, layout.HEADER)
+            count = _bounded(header, "sites", self._geometry.sites.capacity)
+            return self._sites(count, first)
 
     def snapshot(self, events: bool = False) -> Snapshot:
         """A frozen copy of the recording as of now, with the threads' event rings if asked for.
@@ -204,11 +245,11 @@ class Recording:
                 return header
         raise RecordingError("its process was stopped while it set its clock")
 
-    def _sites(self, count: int) -> tuple[Site, ...]:
+    def _sites(self, count: int, first: int = 0) -> tuple[Site, ...]:
         part = self._geometry.sites
-        raw = self._file.records(part.offset, part, count, layout.SITE)
+        raw = self._file.records(part.at(first), part, max(0, count - first), layout.SITE)
         names = self._names.current()
-        found = (decode.site(i, entry) for i, entry in enumerate(raw) if entry["ready"] == 1)
+        found = (decode.site(i, entry) for i, entry in enumerate(raw, first) if entry["ready"] == 1)
         return tuple(replace(site, device=device_of(site.region, names)) for site in found)
 
     def _live(self, alive: bool) -> np.void:
