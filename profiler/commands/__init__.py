@@ -35,4 +35,8 @@ VERBS: dict[str, Verb] = {
     "compare": Verb(
         "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
     ),
+    "ls": Verb("profiler.commands.ls:ls", "List the processes whose lock is being recorded."),
+    "record": Verb(
+        "profiler.commands.record:record", "Keep every acquisition of a process in a file."
+    ),
 }
