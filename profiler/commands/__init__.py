@@ -39,4 +39,8 @@ VERBS: dict[str, Verb] = {
     "record": Verb(
         "profiler.commands.record:record", "Keep every acquisition of a process in a file."
     ),
+    "convert": Verb(
+        "profiler.commands.convert:convert",
+        "Write a recording as Perfetto, pprof, speedscope, CSV, …",
+    ),
 }

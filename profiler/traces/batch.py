@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from profiler.clock import Clock
 from profiler.records import Events
 
 Column = npt.NDArray[Any]
@@ -114,3 +115,16 @@ def in_order(batches: Iterable[Batch]) -> Iterator[Batch]:
             pending = pending.take(slice(ready, None))
     if len(pending):
         yield pending
+
+
+def monotonic_ns(clock: Clock, instants: Column) -> Column:
+    """CLOCK_MONOTONIC of instants (ticks), as whole ns and not below 0."""
+    passed = (instants - np.uint64(clock.sync.ticks)).astype(np.int64)
+    ns = np.rint(passed * clock.ns_per_tick).astype(np.int64) + clock.sync.monotonic_ns
+    result: Column = np.maximum(ns, 0)
+    return result
+
+
+def whole_ns(clock: Clock, durations: Column) -> Column:
+    """Lengths of durations (ticks) as whole ns."""
+    return np.rint(durations * clock.ns_per_tick).astype(np.int64)

@@ -118,6 +118,7 @@ class Capture:
         self._recording = recording
         self._files = files
         self._limits = limits
+        self._from_start = from_start
         self._lost_before = self._lost()
         if from_start:
             self._lost_before = dict.fromkeys(self._lost_before, 0)
@@ -191,11 +192,12 @@ class Capture:
 
     def _begin_file(self) -> None:
         clock = self._recording.clock()
+        from_start = self._from_start and not self._files.part
         head = {
             "format": "bqlscope events",
             "process": tables.process_to_json(self._recording.process),
             "clock": tables.clock_to_json(clock),
-            "began": clock.ticks_at(time.monotonic_ns()),
+            "began": clock.start.ticks if from_start else clock.ticks_at(time.monotonic_ns()),
             "part": self._files.part,
             "columns": fmt.COLUMNS,
         }
