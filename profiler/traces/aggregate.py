@@ -7,8 +7,8 @@ tool that takes a Snapshot then works on it too.
 Blame. A wait [request, acquired) is split among the holds that overlap it. In the order of the
 lock holds do not overlap, so those are consecutive: from the first one that was released after the
 request, to the one before the wait's own acquisition. What lies between two holds is `handoff`,
-what lies before the oldest hold that is still known is `unknown`. A hold whose event was dropped
-counts as handoff.
+what lies before the oldest hold that is still known is `unknown`. In a wait that overlaps a time
+in which events were dropped, what no known hold explains is `unknown` as a whole.
 
 Rejected: charging the holder at the request, which the event names: with several holders in one
 wait it is wrong for all but the first.
@@ -28,7 +28,7 @@ from profiler.histogram import MAX_BUCKETS, Histogram, bucket_index
 from profiler.layout import BUCKETS, Blocked, Kind
 from profiler.model import Process, Site, Snapshot, ThreadInfo
 from profiler.records import EVENT_DTYPE, BlameEntry, EventLog, Row, Who
-from profiler.traces.batch import Batch, Column
+from profiler.traces.batch import Batch, Column, Holes
 
 HISTORY = 65536
 """Holds that are kept to explain later waits; a wait that reaches further back is `unknown`."""
@@ -78,9 +78,10 @@ class Aggregate:
         clock: Clock,
         threads: Mapping[int, ThreadInfo],
         sites: Mapping[int, Site],
+        holes: Holes,
     ) -> None:
         self._process, self._clock = process, clock
-        self._threads, self._sites = threads, sites
+        self._threads, self._sites, self._holes = threads, sites, holes
         self._rows: dict[int, _Row] = defaultdict(_Row)
         self._blame: dict[tuple[int, int], _Blame] = defaultdict(_Blame)
         self._history = Batch.empty()
@@ -138,6 +139,7 @@ class Aggregate:
         oldest = known.acquired[0]
         rest = wait - explained
         unknown = np.where(request < oldest, np.minimum(oldest - request, rest), 0)
+        unknown = np.where(self._holes.touch(request, known.acquired[waits]), rest, unknown)
         keys = _key(known.thread[waits], known.site[waits])
         parts = _grouped(owner, _key(known.thread[hold], known.site[hold]), ticks)
         self._add_blame(keys, *parts)

@@ -96,6 +96,35 @@ class Batch:
         return self.acquired + self.hold
 
 
+@dataclass(frozen=True, eq=False)
+class Holes:
+    """Times (ticks) in which acquisitions happened that are not here: disjoint and sorted."""
+
+    starts: Column
+    ends: Column
+
+    @classmethod
+    def of(cls, spans: "Iterable[tuple[int, int]]") -> "Holes":
+        """Any spans of time, as (start, end); those that touch are one hole."""
+        merged: list[tuple[int, int]] = []
+        for start, end in sorted(spans):
+            if merged and start <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((start, end))
+        starts, ends = zip(*merged, strict=True) if merged else ((), ())
+        return cls(np.array(starts, "<u8"), np.array(ends, "<u8"))
+
+    def touch(self, starts: Column, ends: Column) -> Column:
+        """Whether there is a hole in each span."""
+        if not len(self.starts):
+            return np.zeros(len(starts), bool)
+        first = np.searchsorted(self.ends, starts, side="right")
+        inside = first < len(self.starts)
+        touched: Column = inside & (self.starts[np.minimum(first, len(self.starts) - 1)] < ends)
+        return touched
+
+
 def in_order(batches: Iterable[Batch]) -> Iterator[Batch]:
     """The same acquisitions in the order of the lock, with two batches in memory at a time.
 

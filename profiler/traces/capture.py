@@ -23,6 +23,7 @@ from profiler.model import Site, ThreadInfo
 from profiler.reader import Recording
 from profiler.traces import format as fmt
 from profiler.traces import tables
+from profiler.traces.batch import Holes
 from profiler.traces.files import EventFiles
 from profiler.traces.format import Segment
 from profiler.traces.rings import Rings
@@ -223,6 +224,10 @@ class Capture:
                 if site != self._sites.get(site.index)
             ],
         }
+        if self._rings.holes:
+            holes = Holes.of(self._rings.holes)
+            content["holes"] = list(zip(holes.starts.tolist(), holes.ends.tolist(), strict=True))
+            self._rings.holes.clear()
         if clock != self._clock:
             content["sync"] = tables.pair_to_json(clock.sync)
         if any(content.values()):

@@ -8,8 +8,9 @@ Everything is little endian. The CRC covers the first 12 bytes of the chunk and 
 what is stored is one zlib stream. Kinds:
 
     HEAD  JSON: the process, the clock, when recording began, and the columns below. The first one.
-    TABL  JSON: threads and call sites that are new or changed, by index; a new clock calibration.
-          It comes before the first event that needs it.
+    TABL  JSON: threads and call sites that are new or changed, by index; a new clock calibration;
+          `holes`, pairs of ticks between which events were dropped. It comes before the first
+          event that needs it.
     EVNT  events, see below.
     ENDS  JSON: why recording ended, and the totals of each thread. The last one.
 

@@ -30,7 +30,7 @@ import numpy as np
 
 from profiler.model import Kind
 from profiler.records import NOBODY
-from profiler.traces.batch import Batch, Column, monotonic_ns, whole_ns
+from profiler.traces.batch import Batch, Column, Holes, monotonic_ns, whole_ns
 from profiler.traces.protobuf import (
     Template,
     interleaved,
@@ -156,7 +156,7 @@ class _Writer:
         for index in np.unique(batch.thread):
             if int(index) not in self._tracks:
                 self._describe(int(index))
-        departs = _arrows(Batch.joined([batch, following]))[: len(batch)]
+        departs = _arrows(Batch.joined([batch, following]), self._source.holes)[: len(batch)]
         arrives = np.concatenate(([self._arrives], departs))[: len(batch)]
         self._arrives = bool(departs[-1])
         columns = self._columns(batch, departs, arrives)
@@ -239,8 +239,11 @@ def _plain(name: str) -> str:
     return name.translate(str.maketrans("()", "[]"))
 
 
-def _arrows(batch: Batch) -> Column:
-    """Whether the acquisition after each one waited for its release."""
+def _arrows(batch: Batch, holes: Holes) -> Column:
+    """Whether the acquisition after each one waited for its release.
+
+    None where another hold may have been between the two, whose event was dropped.
+    """
     departs = np.zeros(len(batch), bool)
     released = batch.released[:-1]
     departs[:-1] = (
@@ -248,6 +251,7 @@ def _arrows(batch: Batch) -> Column:
         & (batch.thread[1:] != batch.thread[:-1])
         & (batch.requested[1:] <= released)
         & (released <= batch.acquired[1:])
+        & ~holes.touch(released, batch.acquired[1:])
     )
     return departs
 

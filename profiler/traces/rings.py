@@ -6,10 +6,13 @@ Rules
     the second count minus the capacity may have been overwritten meanwhile: they are dropped.
     Partner: the release store of events_head in bqlrec_write_event().
  2. Nothing is lost without a number: events are counted by their writer, so the first number of a
-    segment says how many before it were overwritten.
+    segment says how many before it were overwritten. When they happened is known too: between the
+    release before them and the acquisition after them; `holes` has those times.
  3. One poll costs two system calls for each thread that was busy and one for each that was not. No
     lock, no call into the process.
 """
+
+import time
 
 import numpy as np
 
@@ -43,6 +46,12 @@ class Rings:
         self._next: list[int] = []
         self.dropped: dict[int, int] = {}
         """Events of each thread that were overwritten before they could be read."""
+        self.holes: list[tuple[int, int]] = []
+        """Times (ticks) of dropped events, until somebody takes them from here."""
+        self._released: dict[int, int] = {}
+        self._overrun: set[int] = set()
+        clock = recording.clock()
+        self._since = clock.start.ticks if from_start else clock.ticks_at(time.monotonic_ns())
         self.fill = 0.0
         """Largest part of a ring that was new at the last poll, 0 to 1 and above if it overran."""
         self.began = [] if from_start else self._heads()
@@ -65,10 +74,21 @@ class Rings:
             lost = segment.first - self._next[thread]
             if lost:
                 self.dropped[thread] = self.dropped.get(thread, 0) + lost
+                self._overrun.add(thread)
             self._next[thread] = segment.end
             if len(segment.raw):
+                self._note_hole(segment)
                 found.append(segment)
         return found
+
+    def _note_hole(self, segment: Segment) -> None:
+        """Keep when the events before this segment happened, if they were overwritten."""
+        thread, first, last = segment.thread, segment.raw[0], segment.raw[-1]
+        if thread in self._overrun:
+            self._overrun.discard(thread)
+            start = self._released.get(thread, self._since)
+            self.holes.append((start, max(start, int(first["acquired"]))))
+        self._released[thread] = int(last["acquired"]) + int(last["hold"])
 
     def written(self, thread: int) -> int:
         """Events of a thread since the beginning, dropped ones included."""

@@ -27,7 +27,7 @@ from profiler.recfile import RecordingFile
 from profiler.traces import format as fmt
 from profiler.traces import tables
 from profiler.traces.aggregate import Aggregate
-from profiler.traces.batch import Batch, in_order
+from profiler.traces.batch import Batch, Holes, in_order
 
 __all__ = ["EventFile", "Names", "Rings", "Source", "open_source"]
 
@@ -75,6 +75,8 @@ class Source(ABC):
     """Ticks at which recording began."""
     ended: int
     """Ticks at which it ended, as far as known."""
+    holes: Holes
+    """When acquisitions happened that are not in `batches`."""
     notes: list[str]
     """What a reader of the result should know: gaps, a missing end. Complete after `batches`."""
 
@@ -121,12 +123,20 @@ class Rings(Source):
             {site.index: site for site in snapshot.sites},
         )
         self.notes = []
+        self.holes = Holes.of(self._missing())
         if self.dropped:
             self.notes.append(
                 f"events: the last {sum(len(log.records) for log in snapshot.events.values())}"
                 f" of {sum(row.total for row in snapshot.rows)} acquisitions;"
                 " `bqlscope record` keeps all of them"
             )
+
+    def _missing(self) -> Iterator[tuple[int, int]]:
+        """For each thread the time before the oldest event that its ring holds."""
+        for log in self._snapshot.events.values():
+            if log.dropped:
+                oldest = int(log.records["acquired"][0]) if len(log.records) else self.ended
+                yield self.began, max(self.began, oldest)
 
     def close(self) -> None:
         """Nothing to close: everything was read at once."""
@@ -157,6 +167,7 @@ class EventFile(Source):
         self._chunks: list[tuple[int, bytes, int]] = []  # offset and header, stored size
         self._end: dict[str, Any] | None = None
         self._dropped = 0
+        self._spans: list[tuple[int, int]] = []
         self.notes = []
         self.names = Names({}, {})
         try:
@@ -187,10 +198,12 @@ class EventFile(Source):
 
     def snapshot(self) -> Snapshot:
         """The sum of all events."""
-        sum_ = Aggregate(self.process, self.clock, self.names.threads, self.names.sites)
+        total = Aggregate(
+            self.process, self.clock, self.names.threads, self.names.sites, self.holes
+        )
         for batch in self.batches():
-            sum_.add(batch)
-        return sum_.snapshot(self.began, self.ended)
+            total.add(batch)
+        return total.snapshot(self.began, self.ended)
 
     def _raw_batches(self) -> Iterator[Batch]:
         self._forget_reading_notes()
@@ -225,6 +238,7 @@ class EventFile(Source):
             at = following
         if not hasattr(self, "process"):
             raise RecordingError("damaged: it has no head")
+        self.holes = Holes.of(self._spans)
         self._count_drops()
         if self._end is None and not self.notes:
             self.notes.append("the recorder was killed: the end is missing, all before it is good")
@@ -271,6 +285,7 @@ class EventFile(Source):
                 self.names.threads[thread.index] = thread
             for site in tables.entries(content, "sites", tables.site_of):
                 self.names.sites[site.index] = site
+            self._spans += tables.spans_of(content, "holes")
             if "sync" in content:
                 sync = tables.pair_of(tables.section(content, "sync"))
                 self.clock = tables.usable_clock(replace(self.clock, sync=sync))

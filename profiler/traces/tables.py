@@ -167,3 +167,17 @@ def site_of(content: Mapping[str, Any]) -> Site:
         line=number(content, "line", 2**32 - 1),
         **{name: text(content, name) for name in ("file", "func", "region", "device")},
     )
+
+
+def spans_of(content: Mapping[str, Any], name: str) -> list[tuple[int, int]]:
+    """A list of pairs of ticks, each in ascending order. Raises RecordingError."""
+    value = content.get(name, [])
+    if not isinstance(value, list) or not all(
+        isinstance(pair, list)
+        and len(pair) == 2
+        and all(type(tick) is int for tick in pair)
+        and 0 <= pair[0] <= pair[1] < 2**64
+        for pair in value
+    ):
+        raise RecordingError(f"damaged: {name} is not a list of times")
+    return [(start, end) for start, end in value]

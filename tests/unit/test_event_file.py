@@ -15,7 +15,7 @@ from profiler import layout
 from profiler.errors import RecordingError, UserError
 from profiler.model import Kind, Who
 from profiler.traces import format as fmt
-from profiler.traces.batch import Batch
+from profiler.traces.batch import Batch, Holes
 from profiler.traces.capture import Limits
 from profiler.traces.files import EventFiles
 from profiler.traces.format import Segment, pack_events, unpack, unpack_events
@@ -113,6 +113,29 @@ def test_overwritten_events_are_counted_per_thread(tmp_path: Path) -> None:
     with open_source(tmp_path / "r.events") as source:
         assert source.dropped == 29 - 7 + 11
         assert source.notes == ["33 acquisitions were dropped while recording"]
+
+
+def test_waits_among_dropped_events_are_unknown_not_hand_over(tmp_path: Path) -> None:
+    build = RecordingBuilder(events=4)
+    main, cpu = build.thread(layout.Role.MAIN, "main"), build.thread(layout.Role.VCPU, "cpu")
+    build.acquire(cpu, 0, hold=10, blame=[(main, 0, 500)])  # of a hold that is overwritten
+    for _ in range(6):
+        build.acquire(main, 0, hold=100)
+    build.acquire(cpu, 0, hold=10, blame=[(main, 0, 90)], handoff=7)
+    drain(build.write(tmp_path / "r.bql"), tmp_path / "r.events")
+    with open_source(tmp_path / "r.events") as source:
+        assert (len(source.holes.starts), source.dropped) == (1, 3)
+        (row,) = [row for row in source.snapshot().rows if row.thread == cpu]
+    # The builder's second wait follows the last hold, so nothing explains it but hand-over.
+    assert (row.unknown, row.handoff, row.wait_total) == (500, 97, 597)
+
+
+def test_holes_are_merged_and_found() -> None:
+    holes = Holes.of([(50, 60), (10, 20), (15, 30)])
+    assert (holes.starts.tolist(), holes.ends.tolist()) == ([10, 50], [30, 60])
+    spans = np.array([[0, 10], [0, 11], [30, 50], [29, 30], [40, 70], [60, 99]], np.uint64)
+    touched = holes.touch(spans[:, 0], spans[:, 1]).tolist()
+    assert touched == [False, True, False, True, True, False]
 
 
 def test_a_full_file_ends_the_recording_or_begins_another(tmp_path: Path) -> None:

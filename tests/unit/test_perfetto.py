@@ -189,6 +189,7 @@ class Pieces(source.Source):
     def __init__(self, whole: source.Source, size: int) -> None:
         self.process, self.clock, self.names = whole.process, whole.clock, whole.names
         self.began, self.ended, self.notes = whole.began, whole.ended, whole.notes
+        self.holes = whole.holes
         self._whole, self._size = whole, size
 
     def close(self) -> None:
