@@ -33,7 +33,7 @@ FLUSH_SECONDS = 1.0
 CHECK_SECONDS = 0.05
 LONGEST_PAUSE = 0.008
 SHORTEST_PAUSE = 0.0005
-TARGET_FILL = 0.25
+TARGET_FILL = 0.125
 """The pause aims at this part of the fullest ring being new at the next poll."""
 
 
