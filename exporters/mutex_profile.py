@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from profiler.errors import RecordingError
 from profiler.model import Process, Snapshot
 from profiler.reader import Recording
-from profiler.traces.pprof import MUTEX_TYPES, mutex_samples, write_profile
+from profiler.traces.mutex import MUTEX_DEFAULT, MUTEX_TYPES, mutex_samples
+from profiler.traces.profile import write_profile
 
 MOST_SECONDS = 300.0
 
@@ -46,7 +47,7 @@ def mutex_profile(
             except (RecordingError, ValueError) as error:
                 fail(f"{recording.process.path}: {error}")
     duration = time.time_ns() - begin if seconds else 0
-    return write_profile(samples, MUTEX_TYPES, time_ns=begin, duration_ns=duration)
+    return write_profile(samples, MUTEX_TYPES, MUTEX_DEFAULT, time_ns=begin, duration_ns=duration)
 
 
 def _grown(last: Snapshot, first: Snapshot | None) -> Snapshot:

@@ -24,12 +24,14 @@ from profiler.model import (
     Events,
     Integrity,
     LiveHolder,
+    Losses,
     Row,
     Site,
     ThreadInfo,
     Who,
 )
 from profiler.recfile import Raw
+from profiler.thread_copy import ThreadCopy
 
 _Enum = TypeVar("_Enum", bound=IntEnum)
 
@@ -181,3 +183,31 @@ def holder(raw: np.void) -> LiveHolder | None:
         blocked=blocked,
         blocked_since=int(raw["blocked_since"]) if blocked else 0,
     )
+
+
+def bounded(header: np.void, name: str, capacity: int) -> int:
+    """How many entries of a table are used. Raises RecordingError if it has not so many."""
+    used = int(header[f"{name}_used"])
+    if used > capacity:
+        raise RecordingError(f"damaged: {used} {name} in a table of {capacity}")
+    return used
+
+
+def losses(header: np.void) -> Losses:
+    """What the recorder had no room for."""
+    return Losses(
+        sites=int(header["sites_lost"]),
+        rows=int(header["rows_lost"]),
+        threads=int(header["threads_lost"]),
+        acquisitions=int(header["acquisitions_lost"]),
+        trylocks_failed=int(header["trylocks_failed_lost"]),
+        queues=int(header["queues_lost"]),
+    )
+
+
+def rows_of(copy: ThreadCopy) -> list[Row]:
+    """The rows of a thread."""
+    return [
+        row(raw, Integrity.EXACT if exact else copy.integrity)
+        for raw, exact in zip(copy.rows, copy.rows_exact, strict=True)
+    ]

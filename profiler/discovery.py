@@ -3,7 +3,8 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -64,3 +65,59 @@ def shared_files(pid: int, proc: Path = PROC) -> list[Path]:
     except (OSError, ValueError):
         return []
     return list(found)
+
+
+def own_processes(proc: Path = PROC) -> list[int]:
+    """Ids of this user's processes, ascending."""
+    found = []
+    for entry in proc.iterdir():
+        with suppress(OSError, ValueError):
+            if entry.stat().st_uid == os.getuid():
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def descendants(pid: int, proc: Path = PROC) -> list[int]:
+    """A process and its children, their children, …, as far as they can be found out."""
+    found = [pid]
+    for parent in found:
+        with suppress(OSError):
+            for task in (proc / str(parent) / "task").iterdir():
+                with suppress(OSError, ValueError):
+                    found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def mapped_recordings(pid: int, proc: Path = PROC) -> list[Path]:
+    """Files that a process has mapped as it would map its recording, wherever they lie.
+
+    Empty if that cannot be found out. Whether they are recordings is for the reader to say.
+    """
+    found: list[Path] = []
+    with suppress(OSError):
+        lines = (proc / str(pid) / "maps").read_text(encoding="utf-8", errors="surrogateescape")
+        for line in lines.splitlines():
+            fields = line.split(maxsplit=5)
+            if len(fields) < 6 or fields[1] != "rw-s" or not fields[5].startswith("/"):
+                continue
+            path = Path(fields[5].replace("\\012", "\n"))
+            if path not in found and path.is_file():
+                found.append(path)
+    return found
+
+
+def candidates(directories: Sequence[Path] | None = None, proc: Path = PROC) -> list[Path]:
+    """Files that may be recordings of this user: in the directories, or mapped by a process.
+
+    Each file once, whatever its names.
+    """
+    searched = recording_directories() if directories is None else directories
+    paths = [path for directory in searched for path in sorted(directory.glob("*.bql"))]
+    for pid in own_processes(proc):
+        paths += mapped_recordings(pid, proc)
+    found: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        with suppress(OSError):
+            status = path.stat()
+            found.setdefault((status.st_dev, status.st_ino), path)
+    return list(found.values())

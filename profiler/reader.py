@@ -38,7 +38,6 @@ from profiler.model import (
     EventLog,
     Events,
     Integrity,
-    Losses,
     Process,
     Row,
     Site,
@@ -51,7 +50,7 @@ from profiler.queue_reader import read_queues
 from profiler.queues import QueueStats
 from profiler.recfile import RecordingFile
 from profiler.table import RowReader, Table, read_blame
-from profiler.thread_copy import ThreadCopy, attempts, copy_thread
+from profiler.thread_copy import ThreadCopy, attempts, copy_head, copy_thread
 
 __all__ = ["Recording", "find_recordings", "recording_of"]
 
@@ -123,6 +122,47 @@ class Recording:
         """The recorded process, with whether it lives at this moment."""
         return replace(self._process, alive=self._is_alive())
 
+    @property
+    def file(self) -> RecordingFile:
+        """The open file, for readers of single parts of it."""
+        return self._file
+
+    @property
+    def geometry(self) -> Geometry:
+        """Where those parts lie."""
+        return self._geometry
+
+    def clock(self) -> Clock:
+        """The clock with its latest calibration. Raises RecordingError."""
+        with self._naming_path():
+            return decode.clock(self._header(self._is_alive()))
+
+    def threads(self) -> tuple[ThreadInfo, ...]:
+        """The threads as of now, without anything they recorded. Raises RecordingError.
+
+        Costs some tens of microseconds for each thread.
+        """
+        with self._naming_path():
+            alive = self._is_alive()
+            header = self._file.record(0, layout.HEADER)
+            used = range(decode.bounded(header, "threads", self._geometry.threads.capacity))
+            heads = ((i, copy_head(self._file, self._geometry, i, alive)) for i in used)
+            return tuple(
+                decode.thread(index, head, integrity)
+                for index, (head, integrity) in heads
+                if int(head["state"]) != ThreadState.FREE
+            )
+
+    def sites(self, first: int = 0) -> tuple[Site, ...]:
+        """The call sites from number `first` on, as of now. Raises RecordingError.
+
+        Costs some tens of microseconds for each.
+        """
+        with self._naming_path():
+            header = self._file.record(0, layout.HEADER)
+            count = decode.bounded(header, "sites", self._geometry.sites.capacity)
+            return self._sites(count, first)
+
     def snapshot(self, events: bool = False) -> Snapshot:
         """A frozen copy of the recording as of now, with the threads' event rings if asked for.
 
@@ -141,21 +181,19 @@ class Recording:
         rows: list[Row] = []
         blame: list[BlameEntry] = []
         logs: dict[int, EventLog] = {}
-        for index in range(_bounded(header, "threads", self._geometry.threads.capacity)):
+        for index in range(decode.bounded(header, "threads", self._geometry.threads.capacity)):
             copy = copy_thread(self._file, self._geometry, index, alive)
             if self._is_copy and not closed:
                 copy = copy.of_an_open_file()
             if int(copy.head["state"]) == ThreadState.FREE:
                 continue
             threads.append(decode.thread(index, copy.head, copy.integrity))
-            rows += _rows(copy)
+            rows += decode.rows_of(copy)
             blame += decode.blame(index, copy.blame)
             logs[index] = self._events(index, copy, with_events)
         live = self._live(alive)
-        holder = decode.holder(live)
         taken = _taken(clock, threads, logs, int(live["since"]), alive)
-        if alive:
-            # A new calibration may set "now" back by some microseconds.
+        if alive:  # a new calibration may set "now" back by some microseconds
             taken = self._latest = max(taken, self._latest)
         return Snapshot(
             process=replace(self._process, alive=alive),
@@ -165,13 +203,13 @@ class Recording:
             start=clock.start.ticks,
             taken=taken,
             threads=tuple(threads),
-            sites=self._sites(_bounded(header, "sites", self._geometry.sites.capacity)),
+            sites=self._sites(decode.bounded(header, "sites", self._geometry.sites.capacity)),
             rows=tuple(rows),
             blame=tuple(blame),
             events=logs,
             waiters=int(live["waiters"]),
-            holder=holder,
-            losses=_losses(header),
+            holder=decode.holder(live),
+            losses=decode.losses(header),
             queues=self._queues(header, alive),
         )
 
@@ -188,8 +226,8 @@ class Recording:
         alive = self._is_alive()
         header = self._header(alive)
         clock = decode.clock(header)
-        count = _bounded(header, "threads", self._geometry.threads.capacity)
-        used_rows = _bounded(header, "rows", self._geometry.rows.capacity)
+        count = decode.bounded(header, "threads", self._geometry.threads.capacity)
+        used_rows = decode.bounded(header, "rows", self._geometry.rows.capacity)
         rows = self._rows.read(count, used_rows, alive)
         blame, owners = read_blame(self._file, self._geometry, count)
         heads = [
@@ -209,20 +247,20 @@ class Recording:
             closed=int(header["state"]) == FileState.CLOSED,
             taken=taken,
             threads=tuple(threads),
-            sites=self._sites(_bounded(header, "sites", self._geometry.sites.capacity)),
+            sites=self._sites(decode.bounded(header, "sites", self._geometry.sites.capacity)),
             rows=rows,
             blame=blame,
             blame_threads=owners,
             waiters=int(live["waiters"]),
             holder=decode.holder(live),
-            losses=_losses(header),
+            losses=decode.losses(header),
             queues=self._queues(header, alive),
             events_lost=sum(int(head["events_lost"]) for head in heads),
         )
 
     def _queues(self, header: np.void, alive: bool) -> tuple[QueueStats, ...]:
         part = self._geometry.queues
-        return read_queues(self._file, part, _bounded(header, "queues", part.capacity), alive)
+        return read_queues(self._file, part, decode.bounded(header, "queues", part.capacity), alive)
 
     def regions(self) -> frozenset[str]:
         """The recorded regions as of now, as they are in the file. Raises RecordingError.
@@ -231,7 +269,7 @@ class Recording:
         """
         with self._naming_path():
             header = self._file.record(0, layout.HEADER)
-            count = _bounded(header, "sites", self._geometry.sites.capacity)
+            count = decode.bounded(header, "sites", self._geometry.sites.capacity)
             part = self._geometry.sites
             raw = self._file.records(part.offset, part, count, layout.SITE)
         return frozenset(decode.text(entry["region"]) for entry in raw if entry["ready"] == 1)
@@ -253,7 +291,8 @@ class Recording:
                 return header
         raise RecordingError("its process was stopped while it set its clock")
 
-    def _sites(self, count: int) -> tuple[Site, ...]:
+    def _sites(self, count: int, first: int = 0) -> tuple[Site, ...]:
+        """The sites from `first` on. All are made anew only if any of them or a name is new."""
         part = self._geometry.sites
         names = self._names.current()
         data = self._file.read(part.offset, count * part.stride)
@@ -262,7 +301,8 @@ class Recording:
             found = (decode.site(i, entry) for i, entry in enumerate(raw) if entry["ready"] == 1)
             sites = tuple(replace(site, device=device_of(site.region, names)) for site in found)
             self._known_sites = (data, names, sites)
-        return self._known_sites[2]
+        known = self._known_sites[2]
+        return tuple(site for site in known if site.index >= first) if first else known
 
     def _live(self, alive: bool) -> np.void:
         """The live line. Retries while the holder changes; then the latest state counts."""
@@ -338,31 +378,6 @@ def _path_of(pid: int, directories: Sequence[Path] | None) -> Path:
         return elsewhere.path
     places = ", ".join(str(directory) for directory in searched)
     raise RecordingError(f"process {pid} has no recording in {places}")
-
-
-def _bounded(header: np.void, name: str, capacity: int) -> int:
-    used = int(header[f"{name}_used"])
-    if used > capacity:
-        raise RecordingError(f"damaged: {used} {name} in a table of {capacity}")
-    return used
-
-
-def _losses(header: np.void) -> Losses:
-    return Losses(
-        sites=int(header["sites_lost"]),
-        rows=int(header["rows_lost"]),
-        threads=int(header["threads_lost"]),
-        acquisitions=int(header["acquisitions_lost"]),
-        trylocks_failed=int(header["trylocks_failed_lost"]),
-        queues=int(header["queues_lost"]),
-    )
-
-
-def _rows(copy: ThreadCopy) -> list[Row]:
-    return [
-        decode.row(raw, Integrity.EXACT if exact else copy.integrity)
-        for raw, exact in zip(copy.rows, copy.rows_exact, strict=True)
-    ]
 
 
 def _taken(

@@ -78,6 +78,20 @@ def copy_thread(file: RecordingFile, geometry: Geometry, index: int, alive: bool
     return _copy(file, geometry, index, Integrity.MOVING)
 
 
+def copy_head(
+    file: RecordingFile, geometry: Geometry, index: int, alive: bool
+) -> tuple[np.void, Integrity]:
+    """The head of thread block `index` alone: who the thread is, how many events it wrote."""
+    at = geometry.threads.at(index)
+    head = file.record(at, layout.THREAD)
+    for _ in attempts(alive):
+        before = file.u32(at + _SEQ)
+        head = file.record(at, layout.THREAD)
+        if before % 2 == 0 and file.u32(at + _SEQ) == before:
+            return head, Integrity.EXACT
+    return head, Integrity.MOVING if alive else Integrity.TORN
+
+
 def _copy(file: RecordingFile, geometry: Geometry, index: int, integrity: Integrity) -> ThreadCopy:
     at = geometry.threads.at(index)
     head = file.record(at, layout.THREAD)

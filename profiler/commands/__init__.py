@@ -36,4 +36,12 @@ VERBS: dict[str, Verb] = {
         "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
     ),
     "export": Verb("exporters.commands.export:export", "Serve live metrics of recorded processes."),
+    "ls": Verb("profiler.commands.ls:ls", "List the processes whose lock is being recorded."),
+    "record": Verb(
+        "profiler.commands.record:record", "Keep every acquisition of a process in a file."
+    ),
+    "convert": Verb(
+        "profiler.commands.convert:convert",
+        "Write a recording as Perfetto, pprof, speedscope, CSV, …",
+    ),
 }

@@ -12,14 +12,9 @@ import pytest
 from exporters.mutex_profile import mutex_profile
 from profiler.model import Snapshot
 from profiler.reader import Recording
-from profiler.traces.pprof import (
-    MUTEX_TYPES,
-    Frame,
-    StackSample,
-    mutex_samples,
-    profile_class,
-    write_profile,
-)
+from profiler.traces.mutex import MUTEX_DEFAULT, MUTEX_TYPES, mutex_samples
+from profiler.traces.profile import StackSample, profile_class, write_profile
+from profiler.traces.stacks import Frame
 from tests.support.recordings import example
 
 POLL = Frame("os_host_main_loop_wait main-loop.c:301", "util/main-loop.c", 301)
@@ -42,9 +37,9 @@ def test_waits_are_charged_to_their_holders_exactly(tmp_path: Path) -> None:
         return round(snapshot.clock.ns(ticks))
 
     found = {
-        (sample.frames[0].function, dict(sample.tags)["waiter_site"]): sample for sample in samples
+        (sample.frames[0].name, dict(sample.tags)["waiter_site"]): sample for sample in samples
     }
-    main = found[POLL.function, "serial"]
+    main = found[POLL.name, "serial"]
     assert main.frames == (POLL, Frame("[main]"), Frame("web"))
     assert main.tags == (("waiter_role", "vcpu"), ("waiter_site", "serial"))
     assert main.values == (17, ns(sum(5_003 + i for i in range(17))))
@@ -58,6 +53,7 @@ def test_a_profile_can_be_read_back() -> None:
     data = write_profile(
         [StackSample(stack, (2, 30), (("k", "v"),)), StackSample(stack[1:], (1, 5))],
         MUTEX_TYPES,
+        MUTEX_DEFAULT,
         time_ns=11,
         duration_ns=12,
     )
@@ -79,7 +75,9 @@ def test_a_profile_can_be_read_back() -> None:
 
 def test_the_same_samples_give_the_same_bytes() -> None:
     samples = [StackSample((Frame("a"),), (1, 2))]
-    assert write_profile(samples, MUTEX_TYPES) == write_profile(samples, MUTEX_TYPES)
+    assert write_profile(samples, MUTEX_TYPES, MUTEX_DEFAULT) == write_profile(
+        samples, MUTEX_TYPES, MUTEX_DEFAULT
+    )
 
 
 def test_an_interval_has_what_happened_in_it_and_a_bad_recording_is_left_out(
@@ -113,8 +111,8 @@ def test_go_reads_it(tmp_path: Path) -> None:
         pytest.skip("go is not installed")
     snapshot = snapshot_of(example().write(tmp_path / "r.bql"))
     profile = tmp_path / "mutex.pb.gz"
-    profile.write_bytes(write_profile(mutex_samples(snapshot, "web"), MUTEX_TYPES))
+    profile.write_bytes(write_profile(mutex_samples(snapshot, "web"), MUTEX_TYPES, MUTEX_DEFAULT))
     command = [go, "tool", "pprof", "-top", "-sample_index=delay", str(profile)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert POLL.function in done.stdout
+    assert POLL.name in done.stdout
