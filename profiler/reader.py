@@ -205,6 +205,7 @@ class Recording:
             enabled=bool(header["enabled"]),
             closed=int(header["state"]) == FileState.CLOSED,
             taken=taken,
+            blocks=count,
             threads=tuple(threads),
             sites=self._sites(_bounded(header, "sites", self._geometry.sites.capacity)),
             rows=rows,
