@@ -10,6 +10,7 @@ Rule: a collector that fails costs its own families, and says so in its success 
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
@@ -74,23 +75,23 @@ class LockCollector(Collector):
             )
         )
         for sample, rows in samples:
-            for group, kinds, contended, failed, blocked in zip(
-                rows.groups.labels,
-                rows.acquisitions.tolist(),
-                rows.contended.tolist(),
-                rows.trylock_failed.tolist(),
-                rows.blocked.tolist(),
-                strict=True,
+            all_labels = [(sample.vm, *group) for group in rows.groups.labels]
+            contentions.labels += all_labels
+            contentions.values += rows.contended.tolist()
+            for kind in Kind:
+                column = rows.acquisitions[:, kind]
+                word = kind.name.lower()
+                chosen = range(len(column)) if kind is Kind.LOCK else np.flatnonzero(column)
+                for index in chosen:
+                    labels = all_labels[index]
+                    acquisitions.labels.append((*labels[:3], word, *labels[3:]))
+                acquisitions.values += column[chosen].tolist()
+            for family, column, worth in (
+                (failures, rows.trylock_failed, 1),
+                (gil, rows.blocked[:, Blocked.GIL], sample.scale.ns_per_tick / 1e9),
             ):
-                labels = (sample.vm, *group)
-                for kind, count in zip(Kind, kinds, strict=True):
-                    if count or kind is Kind.LOCK:
-                        acquisitions.add((*labels[:3], kind.name.lower(), *labels[3:]), count)
-                contentions.add(labels, contended)
-                if failed:
-                    failures.add(labels, failed)
-                if blocked[Blocked.GIL]:
-                    gil.add(labels, sample.scale.seconds(blocked[Blocked.GIL]))
+                for index in np.flatnonzero(column):
+                    family.add(all_labels[index], int(column[index]) * worth)
         yield from (acquisitions, contentions, failures, gil)
 
 
@@ -106,11 +107,10 @@ def _held_while_blocked(samples: list[tuple[VmSample, RowSums]]) -> Metric:
     family = Values(names.HELD_WHILE_BLOCKED)
     for sample, rows in samples:
         totals: dict[tuple[str, str], int] = {}
-        for site, blocked in zip(rows.groups.sites, rows.blocked.tolist(), strict=True):
-            for reason in Blocked:
-                if reason is not Blocked.NONE and blocked[reason]:
-                    key = (site, reason.label)
-                    totals[key] = totals.get(key, 0) + blocked[reason]
+        for index, reason in np.argwhere(rows.blocked):
+            if reason != Blocked.NONE:
+                key = (rows.groups.sites[index], Blocked(reason).label)
+                totals[key] = totals.get(key, 0) + int(rows.blocked[index, reason])
         for (site, label), ticks in totals.items():
             family.add((sample.vm, site, label), sample.scale.seconds(ticks))
     return family

@@ -8,7 +8,7 @@ encoders take them (`samples` is made on demand), and our encoders read the colu
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import Metric
 from prometheus_client.samples import Exemplar, Sample
@@ -35,6 +35,23 @@ class Slowest(NamedTuple):
     seconds: float
     tid: int
     at: float
+
+
+class SlowestOf(Sequence[Slowest | None]):
+    """The longest samples of many histograms; objects are made only where somebody looks.
+
+    `seconds` of 0 is none.
+    """
+
+    def __init__(self, seconds: Sequence[float], tids: Sequence[int], at: Sequence[float]) -> None:
+        self._columns = (seconds, tids, at)
+
+    def __len__(self) -> int:
+        return len(self._columns[0])
+
+    def __getitem__(self, index: Any) -> Any:
+        seconds, tids, at = (column[index] for column in self._columns)
+        return Slowest(seconds, tids, at) if seconds else None
 
 
 @dataclass(frozen=True, eq=False)

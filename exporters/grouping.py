@@ -20,9 +20,16 @@ Column = npt.NDArray[np.uint64]
 
 
 class SiteNames:
-    """Labels of call sites and roles of threads of one table, by number."""
+    """Labels of call sites and roles of threads of one table, by number.
 
-    def __init__(self, threads: Sequence[ThreadInfo], sites: Sequence[Site]) -> None:
+    `roles` and `tids` are those of the first `count` threads as arrays.
+    """
+
+    def __init__(self, threads: Sequence[ThreadInfo], sites: Sequence[Site], count: int) -> None:
+        self.roles: Indices = np.full(count, Role.OTHER, dtype=np.intp)
+        self.tids: Column = np.zeros(count, dtype=np.uint64)
+        for thread in threads:
+            self.roles[thread.index], self.tids[thread.index] = thread.role, thread.tid
         self._threads = {thread.index: thread for thread in threads}
         self._labels = {site.index: site.label for site in sites}
 

@@ -5,16 +5,21 @@ Every histogram has both: native buckets of schema 3, and the classic ones for s
 for this format for another reason. With a line for each thread the classic ones are left out: they
 would be nine tenths of the work, and who asks for single threads wants the finer ones.
 
-    counts as a matrix -> used buckets of all lines at once (numpy) -> spans and deltas of each line
+    counts as a matrix -> used buckets of all lines at once -> spans and deltas
+                       -> their bytes, also at once (`Packed`) -> a slice of them for each line
 
 Rules
  1. Native counts are written as differences along runs of buckets, the spans. Up to GAP empty
     buckets between two used ones are written as well: a new span costs more than they do.
  2. Messages are put behind one another by their bytes: a family is its head and its metrics, a
-    metric is its labels, which never change and are kept, and its value.
+    metric is its labels, which never change and are kept, and its value. What there are thousands
+    of in a scrape (values, native buckets) is packed by numpy; the `protobuf` package writes the
+    rest, and the tests read all of it back with that.
 """
 
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,9 +32,17 @@ from exporters.families import HistogramBlock, Histograms, Labels, Slowest, Valu
 
 GAP = 2
 ZERO_THRESHOLD = 2.0**-128
-_METRIC_TAG = b"\x22"  # field 4 of MetricFamily, length-delimited
-_HISTOGRAM_TAG = b"\x3a"  # field 7 of Metric, length-delimited
 _BOUNDS = (*CLASSIC_BOUNDS, float("inf"))
+
+# Tags: number of the field << 3 | type of what follows (0 varint, 1 eight bytes, 2 a length first).
+_METRIC = b"\x22"  # MetricFamily.metric
+_HISTOGRAM = b"\x3a"  # Metric.histogram
+_VALUES = {"gauge": b"\x12\x09\x09", "counter": b"\x1a\x09\x09"}  # Metric.gauge, its value
+_SAMPLE_COUNT, _ZERO_COUNT, _SPAN, _OFFSET, _LENGTH, _DELTA = 0x08, 0x38, 0x62, 0x08, 0x10, 0x6A
+_SUM = b"\x11"
+_SCHEMA = bytes((0x28, SCHEMA << 1, 0x31)) + struct.pack("<d", ZERO_THRESHOLD)
+
+Numbers = npt.NDArray[np.uint64]
 
 
 def varint(value: int) -> bytes:
@@ -42,6 +55,42 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
+def varint_sizes(values: Numbers) -> npt.NDArray[np.intp]:
+    """Bytes that each number takes."""
+    sizes = np.ones(values.shape, dtype=np.intp)
+    for shift in range(7, 64, 7):
+        more = values >= np.uint64(1 << shift)
+        if not more.any():
+            break
+        sizes += more
+    return sizes
+
+
+class Packed:
+    """Varints of a sequence of numbers, to be taken in slices."""
+
+    def __init__(self, values: Numbers) -> None:
+        sizes = varint_sizes(values)
+        self.ends = np.append(0, np.cumsum(sizes))
+        out = np.empty(int(self.ends[-1]), dtype=np.uint8)
+        for number in range(int(sizes.max(initial=0))):
+            here = np.flatnonzero(sizes > number)
+            byte = values[here] >> np.uint64(7 * number) & np.uint64(0x7F)
+            byte |= np.where(sizes[here] > number + 1, np.uint64(0x80), np.uint64(0))
+            out[self.ends[here] + number] = byte
+        self._bytes = out.tobytes()
+
+    def cut(self, ends: npt.NDArray[np.intp]) -> list[bytes]:
+        """The bytes of the numbers between each two of `ends`, which count numbers."""
+        at = self.ends[ends].tolist()
+        return [self._bytes[begin:end] for begin, end in pairwise(at)]
+
+
+def zigzag(values: npt.NDArray[np.int64]) -> Numbers:
+    """Signed numbers as protobuf's sint writes them."""
+    return ((values << 1) ^ (values >> 63)).astype(np.uint64)
+
+
 class ProtobufEncoder:
     """Writes families. Not for several threads at once."""
 
@@ -49,8 +98,9 @@ class ProtobufEncoder:
         """`classic`: histograms also have the classic buckets."""
         self._classes = schema.classes()
         self._classic = classic
-        self._known: dict[Labels, bytes] = {}
-        self._used: dict[Labels, bytes] = {}
+        self._sizes = [varint(length) for length in range(1 << 14)]
+        self._known: dict[Labels, dict[Labels, bytes]] = {}
+        self._used: dict[Labels, dict[Labels, bytes]] = {}
 
     def encode(self, families: Iterable[Metric]) -> bytes:
         """All families as one document."""
@@ -79,22 +129,30 @@ class ProtobufEncoder:
         self._known = self._used
         return b"".join(parts)
 
-    def _labels(self, names: Sequence[str], labels: Labels) -> bytes:
-        key = (*names, *labels)
-        found = self._known.get(key)
-        if found is None:
-            pair = self._classes["LabelPair"]
-            pairs = [pair(name=n, value=v) for n, v in zip(names, labels, strict=True)]
-            found = self._classes["Metric"](label=pairs).SerializeToString()
-        self._used[key] = found
-        return found
+    def _labels(self, names: Sequence[str]) -> Callable[[Labels], bytes]:
+        """A function that gives the labels of a metric as they are written, by their values."""
+        names = tuple(names)
+        known, used = self._known.get(names, {}), self._used.setdefault(names, {})
+        metric, pair = self._classes["Metric"], self._classes["LabelPair"]
+
+        def find(values: Labels) -> bytes:
+            found = known.get(values)
+            if found is None:
+                pairs = [pair(name=n, value=v) for n, v in zip(names, values, strict=True)]
+                found = metric(label=pairs).SerializeToString()
+            used[values] = found
+            return found
+
+        return find
 
     def _values(self, family: Values, metrics: list[bytes]) -> None:
-        field = "counter" if family.type == "counter" else "gauge"
-        metric, value_of = self._classes["Metric"], self._classes[field.capitalize()]
-        for labels, value in zip(family.labels, family.values, strict=True):
-            body = metric(**{field: value_of(value=value)}).SerializeToString()
-            _append(metrics, self._labels(family.label_names, labels), body)
+        begin = _VALUES["counter" if family.type == "counter" else "gauge"]
+        values = np.array(family.values, dtype="<f8").tobytes()
+        find = self._labels(family.label_names)
+        for index, labels in enumerate(family.labels):
+            kept = find(labels)
+            size = self._size(len(kept) + 11)
+            metrics += (_METRIC, size, kept, begin, values[8 * index : 8 * index + 8])
 
     def _foreign(self, family: Metric, metrics: list[bytes]) -> None:
         """Samples of prometheus-client's own families, one by one; kinds we do not know untyped."""
@@ -102,32 +160,27 @@ class ProtobufEncoder:
         metric, value_of = self._classes["Metric"], self._classes[field.capitalize()]
         for sample in family.samples:
             body = metric(**{field: value_of(value=sample.value)}).SerializeToString()
-            names = tuple(sample.labels)
-            _append(metrics, self._labels(names, tuple(sample.labels.values())), body)
+            kept = self._labels(tuple(sample.labels))(tuple(sample.labels.values()))
+            metrics += (_METRIC, varint(len(kept) + len(body)), kept, body)
 
     def _histograms(
         self, names: Sequence[str], block: HistogramBlock, metrics: list[bytes]
     ) -> None:
-        native = block.scale.native(block.histograms)
-        totals = block.histograms.sum(axis=1).tolist()
-        zeros = native.zeros.tolist()
-        spans = Spans(native)
-        classic = block.scale.classic(block.histograms).tolist() if self._classic else None
-        make = self._classes["Histogram"]
-        for line, labels in enumerate(block.labels):
-            body = make(
-                sample_count=totals[line],
-                sample_sum=block.sums[line],
-                schema=SCHEMA,
-                zero_threshold=ZERO_THRESHOLD,
-                zero_count=zeros[line],
-                positive_delta=spans.deltas(line),
-                positive_span=spans.spans(line),
-                bucket=self._buckets(classic[line], block.slowest[line]) if classic else (),
-            ).SerializeToString()
-            _append(metrics, self._labels(names, labels), _HISTOGRAM_TAG + varint(len(body)) + body)
+        classic: Any = [b""] * len(block.labels)
+        if self._classic:
+            counts = block.scale.classic(block.histograms).tolist()
+            classic = map(self._buckets, counts, block.slowest)
+        lines = native_bodies(block.scale.native(block.histograms), block)
+        find = self._labels(names)
+        for labels, native, buckets in zip(block.labels, lines, classic, strict=True):
+            kept, size = find(labels), self._size(len(native) + len(buckets))
+            length = len(kept) + 1 + len(size) + len(native) + len(buckets)
+            metrics += (_METRIC, self._size(length), kept, _HISTOGRAM, size, native, buckets)
 
-    def _buckets(self, counts: Sequence[int], slowest: Slowest | None) -> list[Any]:
+    def _size(self, length: int) -> bytes:
+        return self._sizes[length] if length < len(self._sizes) else varint(length)
+
+    def _buckets(self, counts: Sequence[int], slowest: Slowest | None) -> bytes:
         make = self._classes["Bucket"]
         buckets = [
             make(cumulative_count=count, upper_bound=bound)
@@ -140,41 +193,76 @@ class ProtobufEncoder:
             if slowest.at:
                 exemplar.timestamp.seconds = int(slowest.at)
                 exemplar.timestamp.nanos = int(slowest.at % 1 * 1e9)
-        return buckets
+        body: bytes = self._classes["Histogram"](bucket=buckets).SerializeToString()
+        return body
 
 
-class Spans:
-    """Spans and deltas of all histograms of a matrix, worked out at once."""
+def native_bodies(native: NativeBuckets, block: HistogramBlock) -> list[bytes]:
+    """The Histogram message of each line without classic buckets."""
+    count = len(block.labels)
+    lines = np.arange(count + 1) * 2
+    totals = block.histograms.sum(axis=1)
+    begins = Packed(_pairs(_SAMPLE_COUNT, totals)).cut(lines)
+    sums = np.array(block.sums, dtype="<f8").tobytes()
+    zeros = Packed(_pairs(_ZERO_COUNT, native.zeros)).cut(lines)
+    spans, deltas = packed_buckets(native)
+    sizes = np.array([len(part) for part in deltas], dtype=np.uint64)
+    heads = Packed(_pairs(_DELTA, sizes)).cut(lines)
+    return [
+        b"".join(
+            (
+                begins[i],
+                _SUM,
+                sums[8 * i : 8 * i + 8],
+                _SCHEMA,
+                zeros[i],
+                spans[i],
+                heads[i],
+                deltas[i],
+            )
+        )
+        for i in range(count)
+    ]
 
-    def __init__(self, native: NativeBuckets) -> None:
-        used = _closed(native.counts > 0)
-        lines, columns = np.nonzero(used)
-        counts = native.counts[lines, columns].astype(np.int64)
-        index = native.indices[columns].astype(np.int64)
-        first = np.ones(len(lines), dtype=bool)
-        first[1:] = lines[1:] != lines[:-1]
-        deltas = np.diff(counts, prepend=0)
-        deltas[first] = counts[first]
-        steps = np.diff(index, prepend=0)
-        begins = np.flatnonzero(first | (steps != 1))
-        offsets = np.where(first[begins], index[begins], steps[begins] - 1)
-        self._deltas = deltas.tolist()
-        self._spans = np.stack([offsets, np.diff(begins, append=len(lines))], axis=1).tolist()
-        wanted = np.arange(len(native.counts) + 1)
-        self._bucket_ends = np.searchsorted(lines, wanted).tolist()
-        self._span_ends = np.searchsorted(lines[begins], wanted).tolist()
 
-    def deltas(self, line: int) -> list[int]:
-        """Count of each bucket less that of the one before, in the order of the spans."""
-        found: list[int] = self._deltas[self._bucket_ends[line] : self._bucket_ends[line + 1]]
-        return found
+def _pairs(tag: int, values: Numbers) -> Numbers:
+    """A tag before each number."""
+    pairs = np.full((len(values), 2), tag, dtype=np.uint64)
+    pairs[:, 1] = values
+    return pairs.reshape(-1)
 
-    def spans(self, line: int) -> list[dict[str, int]]:
-        """Runs of buckets: empty ones before it (for the first: its index), and its length."""
-        return [
-            {"offset": offset, "length": length}
-            for offset, length in self._spans[self._span_ends[line] : self._span_ends[line + 1]]
-        ]
+
+def packed_buckets(native: NativeBuckets) -> tuple[list[bytes], list[bytes]]:
+    """Of each line: its spans, as the messages they are, and its deltas, as packed numbers.
+
+    A span has the number of empty buckets before it (the first one: its index) and its length; a
+    delta is the count of a bucket less that of the one before.
+    """
+    used = _closed(native.counts > 0)
+    width = used.shape[1]
+    flat = np.flatnonzero(used)
+    lines, columns = flat // width, flat % width
+    counts = native.counts.reshape(-1)[flat].astype(np.int64)
+    index = native.indices[columns].astype(np.int64)
+    first = np.ones(len(flat), dtype=bool)
+    first[1:] = lines[1:] != lines[:-1]
+    deltas = np.diff(counts, prepend=0)
+    deltas[first] = counts[first]
+    steps = np.diff(index, prepend=0)
+    begins = np.flatnonzero(first | (steps != 1))
+    fields = np.empty((len(begins), 6), dtype=np.uint64)
+    offsets = zigzag(np.where(first[begins], index[begins], steps[begins] - 1))
+    lengths = np.diff(begins, append=len(flat)).astype(np.uint64)
+    # Every one of the six is a varint, tags and size as well.
+    fields[:, (0, 2, 4)] = _SPAN, _OFFSET, _LENGTH
+    fields[:, 3], fields[:, 5] = offsets, lengths
+    fields[:, 1] = 2 + varint_sizes(offsets) + varint_sizes(lengths)
+    wanted = np.arange(len(native.counts) + 1)
+    span_ends = np.searchsorted(lines[begins], wanted) * 6
+    return (
+        Packed(fields.reshape(-1)).cut(span_ends),
+        Packed(zigzag(deltas)).cut(np.searchsorted(lines, wanted)),
+    )
 
 
 def _closed(used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -190,7 +278,3 @@ def _closed(used: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def _foreign_name(family: Metric) -> str:
     suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
     return family.name + suffix
-
-
-def _append(metrics: list[bytes], labels: bytes, value: bytes) -> None:
-    metrics += (_METRIC_TAG, varint(len(labels) + len(value)), labels, value)

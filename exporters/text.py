@@ -9,7 +9,7 @@ Families that are not ours (`Values`, `Histograms`) go through prometheus-client
 tests compare ours with it, line by line. Neither format gets `_created` series.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from prometheus_client import Metric, exposition
@@ -84,44 +84,32 @@ class TextEncoder:
         kind = "gauge" if family.type == "info" else family.type
         return f"# HELP {family.entry.name} {text}\n# TYPE {family.entry.name} {kind}\n"
 
-    def _kept(self, name: str, labels: Labels, make: Callable[[], str]) -> str:
-        key = (name, labels)
-        text = self._used[key] = self._known.get(key) or make()
-        return text
-
     def _values(self, family: Values, parts: list[str]) -> None:
         parts.append(self._heading(family))
         name, label_names = family.entry.name, family.label_names
         for labels, value in zip(family.labels, family.values, strict=True):
-            begin = self._kept(
-                name,
-                labels,
-                lambda labels=labels: _begin(name, label_names, labels),  # type: ignore[misc]
-            )
+            key = (name, labels)
+            begin = self._known.get(key) or _begin(name, label_names, labels)
+            self._used[key] = begin
             parts.append(f"{begin}{_number(value)}\n")
 
     def _histograms(self, family: Histograms, parts: list[str]) -> None:
         parts.append(self._heading(family))
         name, label_names = family.entry.name, family.label_names
+        place = "%s" if self._openmetrics else "%d"
         for block in family.blocks:
             counts = block.scale.classic(block.histograms).tolist()
-            for labels, line, total, slowest in zip(
-                block.labels, counts, block.sums, block.slowest, strict=True
+            for index, (labels, line, total) in enumerate(
+                zip(block.labels, counts, block.sums, strict=True)
             ):
-                template = self._kept(
-                    name,
-                    labels,
-                    lambda labels=labels: _template(name, label_names, labels),  # type: ignore[misc]
-                )
-                if self._openmetrics and slowest is not None:
+                key = (name, labels)
+                template = self._known.get(key) or _template(name, label_names, labels, place)
+                self._used[key] = template
+                line.append(line[-1])
+                if self._openmetrics and (slowest := block.slowest[index]) is not None:
                     _add_exemplar(line, slowest)
-                parts.append(template % (*line, line_count(line), _number(total)))
-
-
-def line_count(line: Sequence[Any]) -> int:
-    """The count of all samples: the last bucket, which may have an exemplar behind it."""
-    last = line[-1]
-    return int(last.partition(" ")[0]) if isinstance(last, str) else int(last)
+                line.append(float_text(total))
+                parts.append(template % tuple(line))
 
 
 def _add_exemplar(line: list[Any], slowest: Slowest) -> None:
@@ -143,7 +131,7 @@ def _begin(name: str, label_names: Sequence[str], labels: Labels) -> str:
     return f"{name}{{{_label_text(label_names, labels)}}} " if labels else f"{name} "
 
 
-def _template(name: str, label_names: Sequence[str], labels: Labels) -> str:
+def _template(name: str, label_names: Sequence[str], labels: Labels, place: str) -> str:
     text = _label_text(label_names, labels).replace("%", "%%")
-    buckets = "".join(f'{name}_bucket{{{text},le="{bound}"}} %s\n' for bound in BOUND_TEXTS)
-    return f"{buckets}{name}_count{{{text}}} %s\n{name}_sum{{{text}}} %s\n"
+    buckets = "".join(f'{name}_bucket{{{text},le="{bound}"}} {place}\n' for bound in BOUND_TEXTS)
+    return f"{buckets}{name}_count{{{text}}} {place}\n{name}_sum{{{text}}} %s\n"

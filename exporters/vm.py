@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from exporters.buckets import Counts, Scale, steady_ns_per_tick
-from exporters.families import Labels, Slowest
+from exporters.families import Labels, Slowest, SlowestOf
 from exporters.grouping import Column, Grouper, Groups, SiteNames, blame_by_role
 from profiler.blame import HANDOFF, UNKNOWN
 from profiler.layout import Role
@@ -87,7 +87,7 @@ class RecordedVm:
         table = self._recording.table()
         if self._scale is None:
             self._scale = Scale(steady_ns_per_tick(table.clock.ns_per_tick))
-        names = SiteNames(table.threads, table.sites)
+        names = SiteNames(table.threads, table.sites, table.blocks)
         blame = blame_by_role(table, names)
         rows = None
         if len(table.rows):
@@ -95,7 +95,7 @@ class RecordedVm:
         groups = self._grouper.groups(table, names)
         if groups.labels:
             rows = _sum_rows(table, groups, names)
-            for role, handoff, unknown in _unblamed(table, names):
+            for role, handoff, unknown in _unblamed(table, names.roles):
                 blame[role, HANDOFF, HANDOFF] = handoff
                 blame[role, UNKNOWN, UNKNOWN] = unknown
         return VmSample(
@@ -149,33 +149,31 @@ def _sum_rows(table: Table, groups: Groups, names: SiteNames) -> RowSums:
         blocked=total("blocked_ticks"),
         waits=groups.reduce(rows.waits(groups.order)),
         holds=groups.reduce(rows.holds(groups.order)),
-        slowest_waits=_slowest(rows, groups, names, "wait", table.clock),
-        slowest_holds=_slowest(rows, groups, names, "hold", table.clock),
+        slowest_waits=_slowest(rows, groups, names.tids, "wait", table.clock),
+        slowest_holds=_slowest(rows, groups, names.tids, "hold", table.clock),
     )
 
 
 def _slowest(
-    rows: RowTable, groups: Groups, names: SiteNames, what: str, clock: Clock
-) -> list[Slowest | None]:
+    rows: RowTable, groups: Groups, tids: Column, what: str, clock: Clock
+) -> Sequence[Slowest | None]:
     column = rows.column(f"max_{what}")
     chosen: Indices = groups.largest(column)
-    ticks, at = column[chosen].tolist(), rows.column(f"max_{what}_at")[chosen].tolist()
-    tids = [
-        thread.tid if (thread := names.thread(int(i))) else 0 for i in rows.heads["thread"][chosen]
-    ]
-    return [
-        Slowest(clock.seconds(length), tid, clock.realtime_ns(begin) / 1e9) if length else None
-        for length, begin, tid in zip(ticks, at, tids, strict=True)
-    ]
+    ago = rows.column(f"max_{what}_at")[chosen].astype(np.int64) - clock.sync.ticks
+    return SlowestOf(
+        seconds=(column[chosen] * (clock.ns_per_tick / 1e9)).tolist(),
+        tids=tids[rows.heads["thread"][chosen]].tolist(),
+        at=((clock.sync.realtime_ns + ago * clock.ns_per_tick) / 1e9).tolist(),
+    )
 
 
-def _unblamed(table: Table, names: SiteNames) -> list[tuple[str, int, int]]:
+def _unblamed(table: Table, roles: Indices) -> list[tuple[str, int, int]]:
     """Ticks of waits that no holder accounts for, by role of the waiter: hand-over, unknown."""
-    roles = np.array([names.role(int(t)) for t in table.rows.heads["thread"]], dtype=np.intp)
+    heads = table.rows.heads
+    row_roles = roles[heads["thread"]]
     found = []
     for role in Role:
-        mine = roles == role
-        if mine.any() and table.rows.heads["contended"][mine].any():
-            parts = (int(table.rows.heads[part][mine].sum()) for part in ("handoff", "unknown"))
-            found.append((role.label, *parts))
-    return found  # type: ignore[return-value]
+        mine = heads[row_roles == role]
+        if mine["contended"].any():
+            found.append((role.label, int(mine["handoff"].sum()), int(mine["unknown"].sum())))
+    return found

@@ -239,13 +239,13 @@ class Recording:
             if int(head["state"]) != ThreadState.FREE
         ]
         live = self._live(alive)
-        taken = _taken(clock, threads, {}, int(live["since"]), alive)
         return Table(
             process=replace(self._process, alive=alive),
             clock=clock,
             enabled=bool(header["enabled"]),
             closed=int(header["state"]) == FileState.CLOSED,
-            taken=taken,
+            taken=_taken(clock, threads, {}, int(live["since"]), alive),
+            blocks=count,
             threads=tuple(threads),
             sites=self._sites(decode.bounded(header, "sites", self._geometry.sites.capacity)),
             rows=rows,

@@ -8,8 +8,8 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from tests.support.exporting import Scraped
 from tests.support.prometheus import prometheus
 from tests.support.rig import PATIENCE_SECONDS, REGISTER, Gate, Later, Rig, wait_until
 from tests.support.vm import Vm, environment, start_vm
+from vmm.cpu import resume_all
 
 LOAD = "rw=read iodepth=16 bs=4096 ms=600000 warmup_ms=1"
 ACCELERATORS = pytest.mark.parametrize(
@@ -132,38 +133,25 @@ def test_prometheus_scrapes_native_histograms(accel: str, tmp_path: Path) -> Non
 
 def test_a_stuck_lock_is_seen_while_it_is_stuck(tmp_path: Path) -> None:
     """A device holds the lock until the test lets it go: a monitor could not answer now."""
-    path = tmp_path / "r.bql"
-    gate = Gate()
-    with exporting_later(tmp_path) as start, Rig(path) as rig:
+    path, gate = tmp_path / "r.bql", Gate()
+    with Rig(path) as rig:
         assert rig.try_add(REGISTER, 4, gate, name="stuck-device") == 0
         cpu = rig.add_cpu()
+        with rig.bql.held():
+            resume_all([cpu])
         stuck = Later(rig, cpu)
         assert gate.entered.wait(PATIENCE_SECONDS)
-        url = start(path)
-        first, second = scrape(url), scrape(url)
-        held = [found["bql_owner_held_seconds", names(found)] for found in (first, second)]
-        owners = [key[1] for key in second if key[0] == "bql_owner_info"]
-        gate.released.set()
-        assert stuck.result() == 0x55
-        wait_until(
-            lambda: scrape(url)["bql_owner_held_seconds", names(first)] == 0, "the lock to be free"
-        )
-    assert 0 < held[0] < held[1]
-    ((_, role, site, thread, _, _),) = owners
-    assert (role, site, thread) == ("vcpu", "stuck-device", "CPU 0/KVM")
-
-
-def names(found: Scraped) -> tuple[str, ...]:
-    """The labels of the only process."""
-    (labels,) = (key[1] for key in found if key[0] == "bql_process_up")
-    return labels
-
-
-@contextmanager
-def exporting_later(runtime: Path) -> Iterator[Callable[[Path], str]]:
-    """Gives a function that starts an exporter for a recording and returns where it serves."""
-    with ExitStack() as stack:
-        yield lambda path: stack.enter_context(exporting(str(path), runtime=runtime))[1]
+        with exporting(str(path), runtime=tmp_path) as (_, url):
+            first, second = scrape(url), scrape(url)
+            gate.released.set()
+            assert stuck.result() == 0x55
+            (labels,) = (key[1] for key in first if key[0] == "bql_process_up")
+            held = ("bql_owner_held_seconds", labels)
+            wait_until(lambda: scrape(url)[held] == 0, "the lock to be free")
+    assert 0 < first[held] < second[held]
+    (owner,) = (key[1] for key in second if key[0] == "bql_owner_info")
+    _, role, site, thread, _, _ = owner  # sorted: blocked, role, site, thread, tid, vm
+    assert (role, site, thread) == ("vcpu", "stuck-device", "CPU 0/QTEST")
 
 
 @ACCELERATORS

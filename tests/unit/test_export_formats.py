@@ -20,7 +20,7 @@ from exporters import names, schema
 from exporters.buckets import CLASSIC_BOUNDS, NativeBuckets, Scale
 from exporters.exporter import Exporter, negotiate
 from exporters.families import BOUND_TEXTS, HistogramBlock, Histograms
-from exporters.protobuf import ProtobufEncoder, Spans
+from exporters.protobuf import Packed, ProtobufEncoder, packed_buckets, varint, zigzag
 from exporters.reference import reference
 from exporters.text import TextEncoder
 from profiler.layout import BUCKETS
@@ -216,16 +216,37 @@ def test_native_buckets_hold_all_samples_and_the_exemplar_names_the_thread(
             assert [(p.name, p.value) for p in bucket.exemplar.label] == [("tid", "903")]
 
 
-@given(st.lists(st.lists(st.integers(0, 3), min_size=12, max_size=12), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.lists(st.integers(0, 3) | st.integers(0, 1 << 50), min_size=12, max_size=12),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_spans_and_deltas_give_the_counts_back(counts: list[list[int]]) -> None:
     indices = np.array([-40, -33, -32, -31, -20, -19, -18, 0, 1, 2, 4, 9], dtype=np.int32)
     matrix = np.array(counts, dtype=np.uint64)
-    spans = Spans(NativeBuckets(indices, np.zeros(len(matrix), np.uint64), matrix))
+    zeros = np.zeros(len(matrix), np.uint64)
+    spans, deltas = packed_buckets(NativeBuckets(indices, zeros, matrix))
     make = schema.classes()["Histogram"]
     for line, row in enumerate(counts):
-        message = make(positive_delta=spans.deltas(line), positive_span=spans.spans(line))
+        message = make.FromString(spans[line] + b"\x6a" + varint(len(deltas[line])) + deltas[line])
         found = {index: count for index, count in native_counts(message).items() if count}
         assert found == {int(i): c for i, c in zip(indices, row, strict=True) if c}
+
+
+@given(st.lists(st.integers(0, (1 << 64) - 1)))
+def test_packed_numbers_are_varints(values: list[int]) -> None:
+    packed = Packed(np.array(values, dtype=np.uint64))
+    assert packed.cut(np.arange(len(values) + 1)) == [varint(value) for value in values]
+
+
+@given(st.lists(st.integers(-(1 << 62), (1 << 62) - 1)))
+def test_signed_numbers_are_zigzag(values: list[int]) -> None:
+    message = schema.classes()["Histogram"](positive_delta=values)
+    packed = Packed(zigzag(np.array(values, dtype=np.int64)))
+    (body,) = packed.cut(np.array([0, len(values)]))
+    assert message.SerializeToString().endswith(body)
 
 
 def test_families_of_others_are_written_too() -> None:
