@@ -35,4 +35,7 @@ VERBS: dict[str, Verb] = {
     "compare": Verb(
         "profiler.commands.compare:compare", "Compare placements of a disk in interleaved trials."
     ),
+    "report": Verb(
+        "profiler.commands.report:report", "Write a recording or a comparison as an HTML report."
+    ),
 }
