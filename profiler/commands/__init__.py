@@ -38,4 +38,7 @@ VERBS: dict[str, Verb] = {
     "report": Verb(
         "profiler.commands.report:report", "Write a recording or a comparison as an HTML report."
     ),
+    "diff": Verb(
+        "profiler.commands.diff:diff", "Show what changed between two recordings or comparisons."
+    ),
 }

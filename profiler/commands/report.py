@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 from profiler.commands.output import STDOUT, output_file, write_whole
+from profiler.compare.saved import is_comparison, load_comparison
 from profiler.errors import UserError
+from profiler.reports.comparison import comparison_page
 from profiler.reports.hosts import host_facts
 from profiler.reports.model import Page
 from profiler.reports.page import render
@@ -54,4 +56,6 @@ def report(source: str, output: Path) -> None:
 
 def make_page(source: str, now: datetime) -> Page:
     """The report on what a person named.  Raises UserError."""
+    if is_comparison(Path(source)):
+        return comparison_page(load_comparison(Path(source)), now)
     return recording_page(read_source(source), host_facts(), now)

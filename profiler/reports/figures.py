@@ -84,11 +84,10 @@ def _curves_text(verb: str, groups: Sequence[Group], spreads: Sequence[Spread]) 
 def roles_table(sample: Sample) -> Table:
     """Roles: how often, how long they waited and held."""
     waits, holds = ("waited", "wait p50", "p99", "max"), ("held", "hold p50", "p99", "max")
-    titles = ("threads", "taken /s", "contended", *waits, *holds)
+    titles = ("taken /s", "contended", *waits, *holds)
     rows = tuple(
         (
-            Cell(role_name(group.role), mark=group.role.label),
-            Cell(str(group.threads)),
+            Cell(_threads(group), mark=group.role.label),
             *_figures(sample, group, ("p50", "p99")),
         )
         for group in sample.roles
@@ -102,10 +101,15 @@ def roles_table(sample: Sample) -> Table:
     )
 
 
-def sites_table(sample: Sample) -> Table:
+def _threads(group: Group) -> str:
+    name = role_name(group.role)
+    return name if group.threads == 1 else f"{name} \N{MULTIPLICATION SIGN} {group.threads}"
+
+
+def sites_table(sample: Sample, most: int = MOST_SITES) -> Table:
     """Call sites, those with the longest waits first."""
     titles = ("taken /s", "contended", "waited", "wait p99", "max", "held", "hold p99", "max")
-    shown = sample.sites[:MOST_SITES]
+    shown = sample.sites[:most]
     left = len(sample.sites) - len(shown)
     note = "A vCPU's call site is the device that it accessed."
     if left:
@@ -151,12 +155,13 @@ def heatmap(sample: Sample) -> Heatmap | None:
     waiters = sorted({waiter for waiter, _ in cells})
     named = sorted({holder for _, holder in cells} - HOLDER_WORDS.keys(), key=_main_first)
     waiters.sort(key=_main_first)
-    holders = [*named, *HOLDER_WORDS]
+    unnamed = [holder for holder in HOLDER_WORDS if any(h == holder for _, h in cells)]
+    holders = [*named, *unnamed]
     return Heatmap(
         tuple(waiters),
         tuple(HOLDER_WORDS.get(holder, holder) for holder in holders),
         tuple(tuple(cells.get((waiter, holder), 0.0) for holder in holders) for waiter in waiters),
-        len(HOLDER_WORDS),
+        len(unnamed),
     )
 
 
@@ -193,16 +198,16 @@ def heatmap_figure(sample: Sample) -> Figure | None:
     )
 
 
-def pairs_table(sample: Sample) -> Table | None:
+def pairs_table(sample: Sample, most: int = MOST_PAIRS) -> Table | None:
     """Blame pairs with their places; None if nobody waited."""
-    shown = sample.pairs[:MOST_PAIRS]
+    shown = sample.pairs[:most]
     if not shown:
         return None
     total = sum(pair.total for pair in sample.pairs)
     left = len(sample.pairs) - len(shown)
     note = "Means are per wait; what no holder accounts for is not counted by the wait."
     if left:
-        rest = sum(pair.total for pair in sample.pairs[MOST_PAIRS:])
+        rest = sum(pair.total for pair in sample.pairs[most:])
         note += f" Not shown: {counted(left, 'smaller pair')}, together {duration(rest)}."
     columns = ("waiter", "at", "holder", "in")
     return Table(

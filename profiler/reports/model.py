@@ -153,10 +153,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; `numeric` ones are aligned to the right."""
+    """A column's heading; `numeric` ones are aligned to the right, and break if they `wrap`."""
 
     title: str
     numeric: bool = True
+    wraps: bool = False
 
 
 @dataclass(frozen=True)

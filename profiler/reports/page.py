@@ -10,6 +10,7 @@ from profiler.reports.markup import Markup, join, tag
 from profiler.reports.model import (
     Block,
     Cell,
+    Column,
     Distributions,
     Facts,
     Figure,
@@ -161,17 +162,13 @@ def _drawing(plot: Plot) -> Callable[[Canvas, str], Markup]:
 
 
 def _table(table: Table) -> Markup:
-    numeric = [column.numeric for column in table.columns]
-    head = [
-        tag("th", column.title, scope="col", class_="num" if column.numeric else None)
-        for column in table.columns
-    ]
+    head = [tag("th", column.title, scope="col", class_=_align(column)) for column in table.columns]
     rows = [
         tag(
             "tr",
             [
-                _cell(cell, n, first=not i)
-                for i, (cell, n) in enumerate(zip(row, numeric, strict=True))
+                _cell(cell, column, first=column is table.columns[0])
+                for cell, column in zip(row, table.columns, strict=True)
             ],
         )
         for row in table.rows
@@ -189,7 +186,13 @@ def _table(table: Table) -> Markup:
     return join(scroller, note)
 
 
-def _cell(cell: Cell, numeric: bool, first: bool) -> Markup:
+def _align(column: Column) -> str | None:
+    if not column.numeric:
+        return None
+    return "num wraps" if column.wraps else "num"
+
+
+def _cell(cell: Cell, column: Column, first: bool) -> Markup:
     mark = None
     if cell.mark in ("better", "worse"):
         mark = tag("span", "+" if cell.mark == "better" else "\N{MINUS SIGN}", class_=cell.mark)
@@ -210,7 +213,7 @@ def _cell(cell: Cell, numeric: bool, first: bool) -> Markup:
             class_="bar",
         )
     content = join(mark, cell.text, bar)
-    if first:
-        return tag("th", content, scope="row")
     short = "short" if len(cell.text) <= SHORT else None
-    return tag("td", content, class_="num" if numeric else short)
+    if first:
+        return tag("th", content, scope="row", class_=short)
+    return tag("td", content, class_=_align(column) or short)

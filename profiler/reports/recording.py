@@ -139,12 +139,12 @@ def timeline_blocks(snapshot: Snapshot) -> tuple[Block, ...]:
     plot = timeline(snapshot)
     if plot is None:
         return (Paragraph("No event of a wait is on record: there is nothing to draw."),)
-    length = duration(plot.length)
+    length = f"{plot.length / 1e6:.3g} ms"
     omitted = f" {counted(plot.omitted, 'less busy thread')} left out." if plot.omitted else ""
     caption = (
         "Solid bars hold the lock, hatched bars below them wait for it; low solid bars are many "
         "holds too short to draw, about as high as their part of the time. A number marks the "
-        "begin of one of the longest waits, and its dotted line leads to the thread that held the "
+        "start of one of the longest waits, and its dotted line leads to the thread that held the "
         "lock then."
         f"{omitted}"
     )
@@ -186,5 +186,5 @@ def _longest_table(plot: Timeline) -> Table:
             )
             for wait in plot.waits
         ),
-        "The holder is the one at the begin of the wait; others may have followed.",
+        "The holder is the one at the start of the wait; others may have followed.",
     )

@@ -3,7 +3,7 @@
 
 from collections.abc import Sequence
 
-from profiler.commands.summary import SLEEP_WORDS, duration
+from profiler.commands.summary import SLEEP_WORDS
 from profiler.compare.text import counted, number
 from profiler.layout import Role
 
@@ -27,7 +27,16 @@ ROLE_NAMES = {
 }
 """Roles whose name for people differs from the label."""
 
+_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 _SMALLEST_PERCENT = 0.0005
+
+
+def duration(ns: float) -> str:
+    """Nanoseconds with three digits and a unit: `8.00 ms`, `21.5 ms`; nothing is `0`."""
+    for factor, unit in _UNITS:
+        if ns >= 0.9995 * factor:
+            return f"{number(ns / factor)} {unit}"
+    return "0"
 
 
 def percent(share: float) -> str:

@@ -89,9 +89,15 @@ class LogTime:
         decades = round(math.log10(self.high / self.low))
         step = max(1, math.ceil(decades * 44 / (self.x1 - self.x0)))
         return [
-            (self.x(self.low * 10.0**i), duration(self.low * 10.0**i * (1 + 1e-9)))
+            (self.x(self.low * 10.0**i), _decade(self.low * 10.0**i))
             for i in range(0, decades + 1, step)
         ]
+
+
+def _decade(ns: float) -> str:
+    """A power of ten as `100 µs`: without the digits that a measured duration has."""
+    number, _, unit = duration(ns).partition(" ")
+    return f"{float(number):g} {unit}"
 
 
 def round_step(span: float, most: int) -> float:

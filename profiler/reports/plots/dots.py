@@ -8,7 +8,7 @@ from profiler.reports.markup import Markup, tag
 from profiler.reports.model import Intervals, Reading
 from profiler.reports.plots.canvas import CHARACTER, Canvas, fitted, line, round_step, text
 
-ROW, GROUP, BOTTOM, RIGHT = 44.0, 24.0, 40.0, 16.0
+ROW, NARROW_ROW, GROUP, BOTTOM, RIGHT = 44.0, 54.0, 24.0, 40.0, 16.0
 LIFT = (0.0, -5.0, 5.0, -9.0, 9.0)
 """How far trials lie from the row's middle, in turn, so that equal ones do not cover each other."""
 
@@ -29,7 +29,7 @@ def draw_dots(plot: Intervals, canvas: Canvas, alternative: str) -> Markup:
             y += GROUP
         for reading in readings:
             parts += _row(reading, y, left, right, scale, canvas)
-            y += ROW
+            y += NARROW_ROW if canvas.narrow else ROW
     for tick in range(round(end / step) + 1):
         x = left + tick * step * scale
         parts.insert(0, line(x, 8, x, y, "grid"))
@@ -47,7 +47,7 @@ def _largest(plot: Intervals) -> float:
 def _row(
     reading: Reading, top: float, left: float, right: float, scale: float, canvas: Canvas
 ) -> Iterable[Markup]:
-    middle = top + ROW / 2 + 6
+    middle = top + (36 if canvas.narrow else 28)
     if canvas.narrow:
         yield text(left, top + 13, reading.label, "name")
         yield text(right, top + 13, reading.text, "value end")

@@ -22,7 +22,7 @@ def draw_heatmap(plot: Heatmap, canvas: Canvas, alternative: str) -> Markup:
     columns = len(plot.holders)
     longest = max(map(len, plot.waiters))
     left = min(longest * CHARACTER + 14, 92 if canvas.narrow else 180)
-    least = 56 if canvas.narrow else 70
+    least = 58 if canvas.narrow else 70
     cell = max(least, min(130, (canvas.width - left - 10) / columns))
     height = 46.0
     canvas = canvas.grown(left + cell * columns + 16)

@@ -2,7 +2,7 @@
 """The timeline: a lane for each thread, holds as solid bars, waits as hatched ones below them.
 
 Holds exclude each other, so the holder at any instant is the one lane with a solid bar there. The
-longest waits carry a number, and a line that leads from the begin of the wait up or down to the
+longest waits carry a number, and a line that leads from the start of the wait up or down to the
 lane of the thread that held the lock then.
 """
 
@@ -171,7 +171,7 @@ def _bars(
 
 
 def _pointer(wait: LongWait, at: _Layout) -> Markup:
-    """From the begin of a wait to the lane of whom it waited for."""
+    """From the start of a wait to the lane of whom it waited for."""
     if wait.before or wait.holder_lane in (None, wait.waiter_lane):
         return tag("g")
     assert wait.holder_lane is not None
