@@ -44,4 +44,10 @@ VERBS: dict[str, Verb] = {
         "profiler.commands.convert:convert",
         "Write a recording as Perfetto, pprof, speedscope, CSV, …",
     ),
+    "report": Verb(
+        "profiler.commands.report:report", "Write a recording or a comparison as an HTML report."
+    ),
+    "diff": Verb(
+        "profiler.commands.diff:diff", "Show what changed between two recordings or comparisons."
+    ),
 }
