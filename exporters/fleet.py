@@ -103,6 +103,10 @@ class Fleet:
             except RecordingError as error:
                 self.fail("recording", error.message)
                 continue
+            except (ArithmeticError, ValueError, IndexError) as error:
+                # Numbers nobody can calculate with; the other processes are not to suffer for it.
+                self.fail("recording", f"{member.path}: damaged: {error}")
+                continue
             self.rows_read += sample.table.rows.read
             self.rows_unsettled += sample.table.rows.unsettled
             found.append(sample)

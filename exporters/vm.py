@@ -159,7 +159,7 @@ def _slowest(
 ) -> Sequence[Slowest | None]:
     column = rows.column(f"max_{what}")
     chosen: Indices = groups.largest(column)
-    ago = rows.column(f"max_{what}_at")[chosen].astype(np.int64) - clock.sync.ticks
+    ago = rows.column(f"max_{what}_at")[chosen].astype(float) - float(clock.sync.ticks)
     return SlowestOf(
         seconds=(column[chosen] * (clock.ns_per_tick / 1e9)).tolist(),
         tids=tids[rows.heads["thread"][chosen]].tolist(),

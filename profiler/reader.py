@@ -55,6 +55,7 @@ from profiler.thread_copy import ThreadCopy, attempts, copy_head, copy_thread
 __all__ = ["Recording", "find_recordings", "recording_of"]
 
 _EVENTS_HEAD = layout.THREAD.fields["events_head"][1] if layout.THREAD.fields else 0
+_ROW_OF_SITE = layout.THREAD.fields["row_of_site"][1] if layout.THREAD.fields else 0
 
 
 class Recording:
@@ -83,6 +84,7 @@ class Recording:
         )
         self._mapped = maps_file(self._process.pid, file.device, file.inode)
         self._rows = RowReader(file, self._geometry)
+        self._known_heads: dict[int, tuple[object, tuple[ThreadInfo | None, int]]] = {}
         self._known_sites: tuple[bytes, MemoryMap, tuple[Site, ...]] = (b"", MemoryMap(), ())
         self._latest = 0  # instant of the last snapshot of a live process
         self._is_copy = int(header["inode"]) not in (0, file.inode & 0xFFFF_FFFF)
@@ -230,14 +232,8 @@ class Recording:
         used_rows = decode.bounded(header, "rows", self._geometry.rows.capacity)
         rows = self._rows.read(count, used_rows, alive)
         blame, owners = read_blame(self._file, self._geometry, count)
-        heads = [
-            self._file.record(self._geometry.threads.at(i), layout.THREAD) for i in range(count)
-        ]
-        threads = [
-            decode.thread(index, head, Integrity.MOVING if alive else Integrity.EXACT)
-            for index, head in enumerate(heads)
-            if int(head["state"]) != ThreadState.FREE
-        ]
+        heads = [self._thread_head(index, alive) for index in range(count)]
+        threads = [thread for thread, _ in heads if thread is not None]
         live = self._live(alive)
         return Table(
             process=replace(self._process, alive=alive),
@@ -255,12 +251,26 @@ class Recording:
             holder=decode.holder(live),
             losses=decode.losses(header),
             queues=self._queues(header, alive),
-            events_lost=sum(int(head["events_lost"]) for head in heads),
+            events_lost=sum(lost for _, lost in heads),
         )
 
     def _queues(self, header: np.void, alive: bool) -> tuple[QueueStats, ...]:
         part = self._geometry.queues
         return read_queues(self._file, part, decode.bounded(header, "queues", part.capacity), alive)
+
+    def _thread_head(self, index: int, alive: bool) -> tuple[ThreadInfo | None, int]:
+        """A thread, None for a block that is free, and its lost events; decoded when it changed."""
+        at = self._geometry.threads.at(index)
+        raw = self._file.read(at, _ROW_OF_SITE)
+        key = (alive, raw[4:_EVENTS_HEAD], raw[_EVENTS_HEAD + 8 :])  # without what always moves
+        known = self._known_heads.get(index)
+        if known is None or known[0] != key:
+            head = self._file.record(at, layout.THREAD)
+            integrity = Integrity.MOVING if alive else Integrity.EXACT
+            free = int(head["state"]) == ThreadState.FREE
+            thread = None if free else decode.thread(index, head, integrity)
+            known = self._known_heads[index] = (key, (thread, int(head["events_lost"])))
+        return known[1]
 
     def regions(self) -> frozenset[str]:
         """The recorded regions as of now, as they are in the file. Raises RecordingError.

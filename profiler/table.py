@@ -9,15 +9,16 @@ right for a report; here a column of all rows is one array, and the histograms a
                  a row that does not add up is read again on its own
 
 Rules
- 1. A row is taken as read when it obeys its own laws: as many holds in the histogram as
-    acquisitions, as many waits as contended ones, an even sequence counter. One that was changed
-    under the copy breaks a law; it is read again under its counter, a bounded number of times.
+ 1. The rows of a thread whose counter is even and the same before and after are of one instant. A
+    row of another thread is taken as read when it obeys its own laws: as many holds in the
+    histogram as acquisitions, as many waits as contended ones, an even counter of its own. One that
+    was changed under the copy breaks a law; it is read again, a bounded number of times.
  2. One that never settles is taken as it is and counted in `unsettled`. Its totals are still words
     that only grow, at most one acquisition apart.
  3. Chunks are copied one after another: rows of different threads are of different instants, some
     milliseconds apart. Sums over threads are as good as their parts, differences are not.
- 4. Counters of threads are read before their rows: what moves in between is read again next time.
- 5. A chunk is checked while it is in the processor's cache; that is why there are chunks.
+ 4. The counters that are remembered are those from before the rows: what moves meanwhile is read
+    again next time.
 """
 
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ from profiler.recfile import Raw, RecordingFile
 from profiler.thread_copy import attempts
 
 CHUNK_BYTES = 512 << 10
-"""Read at a time: half of a usual second-level cache, and few enough calls."""
+"""Read at a time: what is kept or read as a whole."""
 
 MOST_ROWS = 1 << 14
 """Rows that are read; the recorder has 4096. A file that claims more is not worth its memory."""
@@ -147,16 +148,21 @@ class RowReader:
             raise RecordingError(f"damaged: {rows} rows of {stride} bytes")
         self._read = self._unsettled = 0
         self._grow(rows)
-        counters = np.array(
-            [self._file.u32(self._geometry.threads.at(i)) for i in range(threads)], dtype=np.uint32
-        )
-        moved = counters % 2 != 0
-        moved[: len(self._counters)] |= counters[: len(self._counters)] != self._counters
-        moved[len(self._counters) :] = True
+        counters = self._read_counters(threads)
+        moved = np.ones(threads, dtype=bool)
+        known = min(threads, len(self._counters))
+        before = self._counters[:known]
+        moved[:known] = (counters[:known] % 2 != 0) | (counters[:known] != before)
         self._counters = np.empty(0, dtype=np.uint32)  # an error on the way: all is read again
-        self._update(threads, rows, moved, alive)
+        fresh = self._update(threads, rows, moved)
+        moving = (counters % 2 != 0) | (self._read_counters(threads) != counters)
+        self._settle(fresh, moving, alive)
         self._counters = counters
         return self._table(threads)
+
+    def _read_counters(self, threads: int) -> npt.NDArray[np.uint32]:
+        at = self._geometry.threads.at
+        return np.array([self._file.u32(at(i)) for i in range(threads)], dtype=np.uint32)
 
     def _grow(self, rows: int) -> None:
         """Make the image `rows` long."""
@@ -169,30 +175,40 @@ class RowReader:
             self._image = np.ndarray((rows,), layout.ROW, buffer=memory, strides=(stride,))
             self._owners = np.append(self._owners, np.full(rows - known, -1, dtype=np.intp))
 
-    def _update(self, threads: int, rows: int, moved: npt.NDArray[np.bool_], alive: bool) -> None:
-        """Read what may have changed. The first rows are the threads' own, the rest are holes."""
+    def _update(self, threads: int, rows: int, moved: npt.NDArray[np.bool_]) -> Indices:
+        """Read what may have changed; returns the numbers of the rows that were read.
+
+        The first rows are the threads' own, those of threads that never were are holes.
+        """
         stale = np.append(moved, True)[np.minimum(self._owners, threads)]  # -1 is the last, too
         step = max(1, CHUNK_BYTES // self._geometry.rows.stride)
         own = min(threads, rows)
         shared = min(self._geometry.threads.capacity, rows)
+        fresh = [np.empty(0, dtype=np.intp)]
         for start, end in ((0, own), (shared, rows)):
             for first in range(start, end, step):
                 last = min(first + step, end)
                 if stale[first:last].any():
-                    self._read_chunk(first, last, alive)
+                    self._read_chunk(first, last)
+                    fresh.append(np.arange(first, last))
+        return np.concatenate(fresh)
 
-    def _read_chunk(self, first: int, last: int, alive: bool) -> None:
+    def _read_chunk(self, first: int, last: int) -> None:
         part = self._geometry.rows
         at = first * part.stride
         self._file.read_into(part.at(first), self._bytes[at : last * part.stride])
         self._read += last - first
-        for index in np.flatnonzero(_wrong(self._image[first:last])) + first:
-            settled = self._read_again(int(index), alive)
-            self._unsettled += not settled
         chunk = self._image[first:last]
         self._owners[first:last] = np.where(
             chunk["in_use"] == 1, chunk["thread"].astype(np.intp), -1
         )
+
+    def _settle(self, fresh: Indices, moving: npt.NDArray[np.bool_], alive: bool) -> None:
+        """Read rows again that were changed while they were read."""
+        owners = self._owners[fresh]
+        suspects = fresh[(owners >= 0) & np.append(moving, True)[np.minimum(owners, len(moving))]]
+        for number in suspects[_wrong(self._image[suspects])] if len(suspects) else ():
+            self._unsettled += not self._read_again(int(number), alive)
 
     def _read_again(self, number: int, alive: bool) -> bool:
         """A row under its own counter. Partner: the release stores in bqlrec_release_finish()."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from exporters.exporter import Exporter
 from exporters.fleet import GRACE_SECONDS
 from exporters.grouping import Column
+from exporters.mutex_profile import mutex_profile
 from exporters.schedstat import SchedTotals, ThreadTimes, read_schedstat
 from exporters.vm import RecordedVm
 from profiler import layout
@@ -175,20 +176,32 @@ def test_a_recording_of_another_user_is_refused(tmp_path: Path, lives: Lives) ->
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_recording_whatever_ends_a_scrape(tmp_path: Path, data: st.DataObject) -> None:
-    build = example()
-    raw = build.data
+    """It may also turn into another one while it is exported."""
+    path, log = tmp_path / "r.bql", Log()
+    example().write(path)
+    with exporter_of(path, log=log, per_thread=data.draw(st.booleans())) as exporter:
+        if data.draw(st.booleans()):
+            exporter.scrape()
+        for accept in ("", OPENMETRICS, PROTOBUF):
+            raw = damaged(data)
+            with path.open("r+b") as file:  # in place: whoever has it open sees it
+                file.write(raw)
+                file.truncate()
+            assert b"bql_exporter_failures" in exporter.scrape(accept).body
+        mutex_profile(
+            [(s.vm, s.process) for s in exporter.samples()], 0, lambda _: False, lambda _: None
+        )
+        assert exporter.fleet.failures["internal"] == 0, log.lines
+
+
+def damaged(data: st.DataObject) -> bytes:
+    """An example with some wrong bytes, most of them where the structure is, or with an end."""
+    raw = example().data
     header = layout.HEADER.itemsize
-    for _ in range(data.draw(st.integers(1, 12))):
+    for _ in range(data.draw(st.integers(0, 12))):
         at = data.draw(st.integers(0, header - 1) | st.integers(0, len(raw) - 1))
         raw[at] = data.draw(st.integers(0, 255))
-    path = tmp_path / "r.bql"
-    size = data.draw(st.just(len(raw)) | st.integers(0, len(raw)))
-    path.write_bytes(raw[:size])
-    log = Log()
-    with exporter_of(path, log=log, per_thread=data.draw(st.booleans())) as exporter:
-        for accept in ("", OPENMETRICS, PROTOBUF):
-            assert b"bql_exporter_failures" in exporter.scrape(accept).body
-        assert exporter.fleet.failures["internal"] == 0, log.lines
+    return bytes(raw[: data.draw(st.just(len(raw)) | st.integers(0, len(raw)))])
 
 
 def test_no_counter_falls_while_rows_change_under_the_copy(tmp_path: Path) -> None:

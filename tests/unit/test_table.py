@@ -97,7 +97,7 @@ def test_rows_that_appear_later_are_read(tmp_path: Path) -> None:
 
 def test_a_row_that_does_not_add_up_is_taken_as_it_is_and_counted(tmp_path: Path) -> None:
     build = example()
-    build.row(2, 2)["seq"] = 1
+    build.threads["seq"][2] = build.row(2, 2)["seq"] = 1
     build.row(2, 2)["acquisitions"][0][0] += 1
     table, _ = both(build.write(tmp_path / "r.bql"))
     assert table.rows.unsettled == 1
