@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from exporters.exporter import CONTENT_TYPES, Exporter
-from exporters.mutex_profile import MOST_SECONDS, Named, mutex_profile
+from exporters.mutex_profile import MOST_SECONDS, mutex_profile
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]
@@ -78,7 +78,7 @@ class App:
         rows = "".join(
             f"<tr><td>{html.escape(vm)}</td><td>{process.pid}</td>"
             f"<td>{html.escape(str(process.path))}</td></tr>\n"
-            for vm, process in self._processes()
+            for vm, process in self._exporter.processes()
         )
         return _answer(start, _PAGE.format(rows=rows).encode(), "text/html; charset=utf-8")
 
@@ -92,7 +92,9 @@ class App:
             return _refuse(start, "400 Bad Request", f"seconds: 0 to {MOST_SECONDS:.0f}")
         environ.get(PATIENCE, lambda more: None)(seconds)
         wanted = query.get("vm")
-        processes = [named for named in self._processes() if not wanted or named[0] in wanted]
+        processes = [
+            named for named in self._exporter.processes() if not wanted or named[0] in wanted
+        ]
         if wanted and not processes:
             return _refuse(start, "404 Not Found", "no such vm")
         health = self._exporter.health
@@ -102,9 +104,6 @@ class App:
         name = "mutex-delta" if seconds else "mutex"
         disposition = ("Content-Disposition", f'attachment; filename="{name}"')
         return _answer(start, body, "application/octet-stream", [disposition])
-
-    def _processes(self) -> list[Named]:
-        return [(sample.vm, sample.process) for sample in self._exporter.samples()]
 
 
 def _query(environ: Environ) -> dict[str, list[str]]:

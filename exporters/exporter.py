@@ -23,6 +23,7 @@ from exporters.schema import CONTENT_TYPE, PACKAGE
 from exporters.text import OPENMETRICS, TEXT, TextEncoder
 from exporters.thread_collector import ThreadCollector
 from exporters.vm import VmSample
+from profiler.model import Process
 
 CONTENT_TYPES = {"text": TEXT, "openmetrics": OPENMETRICS, "protobuf": CONTENT_TYPE}
 
@@ -80,11 +81,11 @@ class Exporter:
         with self._lock:
             return self.fleet.samples()[0]
 
-    @property
-    def all_ended(self) -> bool:
-        """Whether no process lives."""
+    def processes(self) -> list[tuple[str, Process]]:
+        """Names and processes as of now; reads no figures."""
         with self._lock:
-            return self.fleet.all_ended
+            self.fleet.refresh()
+            return self.fleet.processes()
 
 
 def _chosen(families: Iterable[Metric], only: Set[str]) -> list[Metric]:

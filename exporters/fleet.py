@@ -83,19 +83,14 @@ class Fleet:
             self._told.add(message)
             self.world.log(message)
 
-    def processes(self) -> list[Process]:
-        """The exported processes as of the last `samples`."""
-        return [member.vm.process for member in self._members.values()]
-
-    @property
-    def all_ended(self) -> bool:
-        """Whether no process lives."""
-        return not any(process.alive for process in self.processes())
+    def processes(self) -> list[tuple[str, Process]]:
+        """Names and processes as of the last `refresh` or `samples`."""
+        return [(member.vm.vm, member.vm.process) for member in self._members.values()]
 
     def samples(self) -> tuple[list[VmSample], bool]:
         """All processes as of now, and whether nothing failed."""
         failures = self.failures.total()
-        self._find()
+        self.refresh()
         found = []
         for member in self._members.values():
             try:
@@ -112,7 +107,8 @@ class Fleet:
             found.append(sample)
         return found, self.failures.total() == failures
 
-    def _find(self) -> None:
+    def refresh(self) -> None:
+        """Look who is there."""
         self._forget()
         opened = self._open_asked_for() if self.world.sources else self._open_new()
         for recording, asked_for in sorted(opened, key=lambda each: each[0].process.start_time):

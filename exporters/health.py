@@ -89,7 +89,7 @@ class SelfCollector(Collector):
             success.add((collector,), int(outcome.success))
         yield from (seconds, success)
         yield _counted(names.FAILURES, REASONS, fleet.failures)
-        states = Counter("live" if process.alive else "dead" for process in fleet.processes())
+        states = Counter("live" if process.alive else "dead" for _, process in fleet.processes())
         yield _counted(names.PROCESSES, ("live", "dead"), states)
         yield _counted(names.RESPONSES, FORMATS, health.responses)
         yield _counted(names.RENDER_SECONDS, FORMATS, health.render_seconds)

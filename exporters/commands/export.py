@@ -152,10 +152,8 @@ def _serve(server: Server, exporter: Exporter, stop: threading.Event, until_ende
     thread = threading.Thread(target=server.serve_forever, name="http", daemon=True)
     thread.start()
     while not stop.wait(LOOK_SECONDS):
-        if until_ended:
-            exporter.samples()
-            if exporter.all_ended:
-                break
+        if until_ended and not any(process.alive for _, process in exporter.processes()):
+            break
     stop.set()
     server.shutdown()
     thread.join()

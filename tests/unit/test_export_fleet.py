@@ -188,9 +188,7 @@ def test_no_recording_whatever_ends_a_scrape(tmp_path: Path, data: st.DataObject
                 file.write(raw)
                 file.truncate()
             assert b"bql_exporter_failures" in exporter.scrape(accept).body
-        mutex_profile(
-            [(s.vm, s.process) for s in exporter.samples()], 0, lambda _: False, lambda _: None
-        )
+        mutex_profile(exporter.processes(), 0, lambda _: False, lambda _: None)
         assert exporter.fleet.failures["internal"] == 0, log.lines
 
 
