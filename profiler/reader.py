@@ -37,7 +37,6 @@ from profiler.model import (
     Clock,
     EventLog,
     Events,
-    Integrity,
     Process,
     Row,
     Site,
@@ -49,13 +48,12 @@ from profiler.qemu.regions import RegionNames, device_of
 from profiler.queue_reader import read_queues
 from profiler.queues import QueueStats
 from profiler.recfile import RecordingFile
-from profiler.table import RowReader, Table, read_blame
+from profiler.table import HeadReader, RowReader, Table, read_blame
 from profiler.thread_copy import ThreadCopy, attempts, copy_head, copy_thread
 
 __all__ = ["Recording", "find_recordings", "recording_of"]
 
 _EVENTS_HEAD = layout.THREAD.fields["events_head"][1] if layout.THREAD.fields else 0
-_ROW_OF_SITE = layout.THREAD.fields["row_of_site"][1] if layout.THREAD.fields else 0
 
 
 class Recording:
@@ -84,7 +82,7 @@ class Recording:
         )
         self._mapped = maps_file(self._process.pid, file.device, file.inode)
         self._rows = RowReader(file, self._geometry)
-        self._known_heads: dict[int, tuple[object, tuple[ThreadInfo | None, int]]] = {}
+        self._heads = HeadReader(file, self._geometry)
         self._known_sites: tuple[bytes, MemoryMap, tuple[Site, ...]] = (b"", MemoryMap(), ())
         self._latest = 0  # instant of the last snapshot of a live process
         self._is_copy = int(header["inode"]) not in (0, file.inode & 0xFFFF_FFFF)
@@ -232,7 +230,7 @@ class Recording:
         used_rows = decode.bounded(header, "rows", self._geometry.rows.capacity)
         rows = self._rows.read(count, used_rows, alive)
         blame, owners = read_blame(self._file, self._geometry, count)
-        heads = [self._thread_head(index, alive) for index in range(count)]
+        heads = [self._heads.read(index, alive) for index in range(count)]
         threads = [thread for thread, _ in heads if thread is not None]
         live = self._live(alive)
         return Table(
@@ -257,20 +255,6 @@ class Recording:
     def _queues(self, header: np.void, alive: bool) -> tuple[QueueStats, ...]:
         part = self._geometry.queues
         return read_queues(self._file, part, decode.bounded(header, "queues", part.capacity), alive)
-
-    def _thread_head(self, index: int, alive: bool) -> tuple[ThreadInfo | None, int]:
-        """A thread, None for a block that is free, and its lost events; decoded when it changed."""
-        at = self._geometry.threads.at(index)
-        raw = self._file.read(at, _ROW_OF_SITE)
-        key = (alive, raw[4:_EVENTS_HEAD], raw[_EVENTS_HEAD + 8 :])  # without what always moves
-        known = self._known_heads.get(index)
-        if known is None or known[0] != key:
-            head = self._file.record(at, layout.THREAD)
-            integrity = Integrity.MOVING if alive else Integrity.EXACT
-            free = int(head["state"]) == ThreadState.FREE
-            thread = None if free else decode.thread(index, head, integrity)
-            known = self._known_heads[index] = (key, (thread, int(head["events_lost"])))
-        return known[1]
 
     def regions(self) -> frozenset[str]:
         """The recorded regions as of now, as they are in the file. Raises RecordingError.

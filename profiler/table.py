@@ -27,10 +27,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from profiler import layout
+from profiler import decode, layout
 from profiler.errors import RecordingError
 from profiler.geometry import Geometry
-from profiler.model import Clock, LiveHolder, Losses, Process, Site, ThreadInfo
+from profiler.layout import ThreadState
+from profiler.model import Clock, Integrity, LiveHolder, Losses, Process, Site, ThreadInfo
 from profiler.queues import QueueStats
 from profiler.recfile import Raw, RecordingFile
 from profiler.thread_copy import attempts
@@ -42,6 +43,9 @@ MOST_ROWS = 1 << 14
 """Rows that are read; the recorder has 4096. A file that claims more is not worth its memory."""
 
 MOST_BLAME_BYTES = 64 << 20
+
+_EVENTS_HEAD = layout.THREAD.fields["events_head"][1] if layout.THREAD.fields else 0
+_ROW_OF_SITE = layout.THREAD.fields["row_of_site"][1] if layout.THREAD.fields else 0
 
 Column = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.intp]
@@ -244,6 +248,28 @@ class RowReader:
             unsettled=self._unsettled,
             read=self._read,
         )
+
+
+class HeadReader:
+    """Reads heads of thread blocks again and again; decodes those that changed."""
+
+    def __init__(self, file: RecordingFile, geometry: Geometry) -> None:
+        self._file, self._geometry = file, geometry
+        self._known: dict[int, tuple[object, ThreadInfo | None, int]] = {}
+
+    def read(self, index: int, alive: bool) -> tuple[ThreadInfo | None, int]:
+        """A thread, None for a block that is free, and its lost events. Raises RecordingError."""
+        at = self._geometry.threads.at(index)
+        raw = self._file.read(at, _ROW_OF_SITE)
+        key = (alive, raw[4:_EVENTS_HEAD], raw[_EVENTS_HEAD + 8 :])  # without what always moves
+        known = self._known.get(index)
+        if known is None or known[0] != key:
+            head = self._file.record(at, layout.THREAD)
+            integrity = Integrity.MOVING if alive else Integrity.EXACT
+            free = int(head["state"]) == ThreadState.FREE
+            thread = None if free else decode.thread(index, head, integrity)
+            known = self._known[index] = (key, thread, int(head["events_lost"]))
+        return known[1:]
 
 
 def _wrong(rows: Raw) -> npt.NDArray[np.bool_]:
