@@ -18,6 +18,7 @@ import pytest
 from profiler import layout
 from profiler.layout import Role
 from profiler.reader import Recording
+from profiler.recfile import Raw
 from profiler.traces import format as fmt
 from profiler.traces import tables
 from profiler.traces.files import EventFiles
@@ -66,13 +67,26 @@ def test_a_million_acquisitions_a_second_are_kept_without_a_drop(
     assert (result["events"], result["dropped"]) == (int(done), 0)
 
 
+def turns(now: int, first: int, count: int, sites: list[int]) -> Raw:
+    """Acquisitions `first` to `first` + `count` as ring slots; every tenth one waited."""
+    random = np.random.default_rng(first)
+    raw = np.zeros(count, layout.EVENT)
+    raw["hold"] = random.integers(50, 900, count)
+    raw["acquired"] = now + np.cumsum(raw["hold"] + random.integers(20, 400, count))
+    numbers = np.arange(first, first + count)
+    raw["detail"] = np.take(sites, numbers % 4)
+    waited = numbers % CONTENDED_EVERY == 1
+    raw["wait"][waited] = random.integers(100, 5000, int(waited.sum()))
+    raw["detail"][waited] |= np.uint64(layout.EVENT_CONTENDED | layout.who(0, sites[0]) << 32)
+    return raw
+
+
 def synthetic(folder: Path, events: int) -> Path:
-    """A file of events of several threads that take turns; every tenth acquisition waited."""
+    """A file of events of several threads that take turns."""
     build = RecordingBuilder(threads=THREADS, ticks_per_ns=1.0)
     for index in range(THREADS):
         build.thread(Role.VCPU, f"CPU {index}/KVM", tid=1000 + index)
     sites = [build.site("a.c", index, "f", region=f"device {index}") for index in range(4)]
-    random = np.random.default_rng(1)
     output = folder / f"{events}.events"
     with Recording.open(build.write(folder / "r.bql")) as recording, EventFiles(output) as files:
         head = {
@@ -89,24 +103,12 @@ def synthetic(folder: Path, events: int) -> Path:
         files.write(fmt.pack_json(fmt.TABLES, content))
         now = START
         for first in range(0, events, CHUNK):
-            count = min(CHUNK, events - first)
-            raw = np.zeros(count, layout.EVENT)
-            raw["hold"] = random.integers(50, 900, count)
-            acquired = now + np.cumsum(raw["hold"] + random.integers(20, 400, count))
-            now = int(acquired[-1]) + 1000
-            raw["acquired"] = acquired
-            numbers = np.arange(first, first + count)
-            raw["detail"] = np.take(sites, numbers % 4)
-            waited = numbers % CONTENDED_EVERY == 1
-            raw["wait"][waited] = random.integers(100, 5000, int(waited.sum()))
-            holder = np.uint64(layout.EVENT_CONTENDED | layout.who(0, sites[0]) << 32)
-            raw["detail"][waited] |= holder
-            segments = [
-                Segment(thread, first, raw[numbers % THREADS == thread])
-                for thread in range(THREADS)
-                if (numbers % THREADS == thread).any()
-            ]
-            files.write(fmt.pack_events(segments))
+            raw = turns(now, first, min(CHUNK, events - first), sites)
+            now = int(raw["acquired"][-1]) + 1000
+            owners = np.arange(first, first + len(raw)) % THREADS
+            files.write(
+                fmt.pack_events([Segment(t, first, raw[owners == t]) for t in np.unique(owners)])
+            )
         files.write(fmt.pack_json(fmt.END, {"reason": "ended", "ended": now, "threads": []}))
     return output
 
