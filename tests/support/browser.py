@@ -31,8 +31,11 @@ TALK = ("Page", "Runtime", "Log", "Network")
 
 
 def find_browser() -> str | None:
-    """Path of a Chromium, or None."""
-    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+    """Path of a Chromium that starts, or None: some are stubs that name a package."""
+    for path in filter(None, map(shutil.which, PROGRAMS)):
+        if subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0:
+            return path
+    return None
 
 
 class Page:

@@ -49,10 +49,8 @@ def test_the_heatmap_has_a_row_for_each_waiter_and_all_waiting(tmp_path: Path) -
     assert plot is not None
     assert plot.waiters == ("CPU 0", "CPU 1")
     assert plot.holders == ("main loop", "CPU 1", "waking up", "not on record")
-    assert plot.cells == (
-        pytest.approx((0, 250_000, 0, 10_000)),
-        pytest.approx((40 * MS, 0, 5 * MS, 0)),
-    )
+    assert plot.cells[0] == pytest.approx((0, 250_000, 0, 10_000))
+    assert plot.cells[1] == pytest.approx((40 * MS, 0, 5 * MS, 0))
     assert plot.unnamed == 2
     assert plot.total == pytest.approx(45 * MS + 260_000)
 
@@ -129,8 +127,8 @@ def test_sleeps_are_parts_of_their_hold(tmp_path: Path) -> None:
 def test_a_curve_rises_to_all_and_ends_at_the_longest(tmp_path: Path) -> None:
     group = next(g for g in sample(tmp_path).roles if g.role is Role.VCPU)
     points = curve("vCPU", "vcpu", group.wait).points
-    assert points[0] == (0.0, pytest.approx(10 / 21))  # at once
-    assert points[-1] == (4.5 * MS, pytest.approx(1.0))
+    assert points[0] == pytest.approx((0.0, 10 / 21))  # at once
+    assert points[-1] == pytest.approx((4.5 * MS, 1.0))
     assert sorted(points) == list(points)
 
 
