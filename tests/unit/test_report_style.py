@@ -20,7 +20,7 @@ PAIRS = [
 
 def colours(scheme: str) -> dict[str, str]:
     style = files("profiler.reports").joinpath("style.css").read_text(encoding="utf-8")
-    light, _, rest = style.partition("@media (prefers-color-scheme: dark)")
+    light, _, rest = style.partition("@media screen and (prefers-color-scheme: dark)")
     source = light if scheme == "light" else rest.partition("* {")[0]
     return dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})\b", source))
 
