@@ -90,9 +90,17 @@ make_venv() {
 
 # Best effort by design: the tests that need these programs skip and name what they miss.
 install_test_tools() {
-    local missing
     command -v dpkg-query >/dev/null || return 0
-    mapfile -t missing < <(missing_of qemu-system-x86 qemu-utils fio util-linux prometheus openssl)
+    want_test_tools qemu-system-x86 qemu-utils fio util-linux prometheus openssl
+    # On its own, because not every release packages it: Ubuntu's is a snap.
+    if ! command -v chromium chromium-browser google-chrome >/dev/null; then
+        want_test_tools chromium fonts-dejavu-core
+    fi
+}
+
+want_test_tools() {
+    local missing
+    mapfile -t missing < <(missing_of "$@")
     ((${#missing[@]})) || return 0
     if ((EUID != 0)) || ! apt_install "${missing[@]}"; then
         say "tests that use ${missing[*]} will be skipped; to have them: sudo apt install ${missing[*]}"

@@ -56,6 +56,7 @@ class PlacementChange:
 class Gain:
     """What a candidate gained over its baseline, within A and within B."""
 
+    vmm: str
     title: str
     candidate: str
     baseline: str
@@ -105,7 +106,7 @@ def _placement_json(change: PlacementChange) -> dict[str, Any]:
 
 def _gain_json(gain: Gain) -> dict[str, Any]:
     return {
-        "vmm": gain.title,
+        "vmm": gain.vmm,
         "candidate": gain.candidate,
         "baseline": gain.baseline,
         "metric": gain.metric.key,
@@ -175,6 +176,7 @@ def _gains(pairs: Sequence[Pair]) -> Iterable[Gain]:
                 continue
             for metric in HEADLINES:
                 yield Gain(
+                    before.plan.key,
                     before.plan.vmm.identity.title,
                     name,
                     before.plan.baseline.name,

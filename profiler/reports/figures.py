@@ -13,8 +13,8 @@ from profiler.reports.model import Cell, Column, Curve, Distributions, Figure, H
 from profiler.reports.sample import Group, Pair, Sample, Spread
 from profiler.reports.words import SLEEP_WORDS, counted, duration, listed, percent, rate, role_name
 
-MOST_SITES = 40
-MOST_PAIRS = 25
+MOST_SITES = 25
+MOST_PAIRS = 20
 MOST_SLEEPS = 15
 HOLDER_WORDS = {HANDOFF: "waking up", UNKNOWN: "not on record"}
 """Columns that are no holder: the lock was free, or who held it was overwritten."""
@@ -84,7 +84,7 @@ def _curves_text(verb: str, groups: Sequence[Group], spreads: Sequence[Spread]) 
 def roles_table(sample: Sample) -> Table:
     """Roles: how often, how long they waited and held."""
     waits, holds = ("waited", "wait p50", "p99", "max"), ("held", "hold p50", "p99", "max")
-    titles = ("taken /s", "contended", *waits, *holds)
+    titles = (*waits, *holds, "taken /s", "contended")
     rows = tuple(
         (
             Cell(_threads(group), mark=group.role.label),
@@ -108,7 +108,7 @@ def _threads(group: Group) -> str:
 
 def sites_table(sample: Sample, most: int = MOST_SITES) -> Table:
     """Call sites, those with the longest waits first."""
-    titles = ("taken /s", "contended", "waited", "wait p99", "max", "held", "hold p99", "max")
+    titles = ("waited", "wait p99", "max", "held", "hold p99", "max", "taken /s", "contended")
     shown = sample.sites[:most]
     left = len(sample.sites) - len(shown)
     note = "A vCPU's call site is the device that it accessed."
@@ -116,12 +116,12 @@ def sites_table(sample: Sample, most: int = MOST_SITES) -> Table:
         note += f" Not shown: {counted(left, 'more call site')}; `bqlscope summary` lists them all."
     return Table(
         "By call site",
-        (Column("call site", numeric=False), Column("role", numeric=False), *map(Column, titles)),
+        (Column("call site", numeric=False), *map(Column, titles), Column("role", numeric=False)),
         tuple(
             (
                 Cell(site_words(group.site), mark=group.role.label),
-                Cell(role_name(group.role)),
                 *_figures(sample, group, ("p99",)),
+                Cell(role_name(group.role)),
             )
             for group in shown
         ),
@@ -130,19 +130,18 @@ def sites_table(sample: Sample, most: int = MOST_SITES) -> Table:
 
 
 def _figures(sample: Sample, group: Group, quantiles: Sequence[str]) -> list[Cell]:
-    """Rate, contention, and for waits and holds the total, quantiles and maximum."""
-    seconds = sample.elapsed / 1e9
-    cells = [
-        Cell(rate(group.acquisitions / seconds) if seconds else "-"),
-        Cell(percent(group.contended / group.acquisitions) if group.acquisitions else "-"),
-    ]
+    """For waits and holds the total, quantiles and maximum; then rate and contention."""
+    cells: list[Cell] = []
     for spread, whole in ((group.wait, sample.waited), (group.hold, sample.elapsed)):
         part = min(1.0, spread.total / whole) if whole else 0.0
         cells.append(Cell(duration(spread.total), bar=part))
         ranks = [{"p50": 0.5, "p99": 0.99}[name] for name in quantiles]
         cells += [Cell(duration(spread.quantile(q))) for q in ranks]
         cells.append(Cell(duration(spread.largest)))
-    return cells
+    seconds = sample.elapsed / 1e9
+    cells.append(Cell(rate(group.acquisitions / seconds) if seconds else "-"))
+    part = group.contended / group.acquisitions if group.acquisitions else 0.0
+    return [*cells, Cell(percent(part))]
 
 
 def heatmap(sample: Sample) -> Heatmap | None:
@@ -209,12 +208,13 @@ def pairs_table(sample: Sample, most: int = MOST_PAIRS) -> Table | None:
     if left:
         rest = sum(pair.total for pair in sample.pairs[most:])
         note += f" Not shown: {counted(left, 'smaller pair')}, together {duration(rest)}."
-    columns = ("waiter", "at", "holder", "in")
     return Table(
         "Waiters and holders by place",
         (
-            *(Column(title, numeric=False) for title in columns),
-            *map(Column, ("waited", "of all", "waits", "mean", "max")),
+            *(Column(title, numeric=False) for title in ("waiter", "holder")),
+            *map(Column, ("waited", "of all")),
+            *(Column(title, numeric=False) for title in ("waiter's place", "holder's place")),
+            *map(Column, ("waits", "mean", "max")),
         ),
         tuple(_pair_row(pair, total) for pair in shown),
         note,
@@ -227,11 +227,11 @@ def _pair_row(pair: Pair, total: float) -> tuple[Cell, ...]:
         counts = (str(pair.count), duration(pair.total / pair.count), duration(pair.largest))
     return (
         Cell(pair.waiter),
-        Cell(site_words(pair.waiter_site)),
         Cell(HOLDER_WORDS.get(pair.holder, pair.holder)),
-        Cell(site_words(pair.holder_site)),
         Cell(duration(pair.total), bar=pair.total / total),
         Cell(percent(pair.total / total)),
+        Cell(site_words(pair.waiter_site)),
+        Cell(site_words(pair.holder_site)),
         *map(Cell, counts),
     )
 

@@ -50,7 +50,7 @@ def _losses(snapshots: Sequence[Snapshot]) -> Iterable[str]:
     lost = sum(s.losses.acquisitions for s in snapshots)
     if lost:
         yield f"{counted(lost, 'acquisition')} of threads without a record are in no table."
-    if any(not s.enabled for s in snapshots):
+    if any(not s.enabled and not s.closed for s in snapshots):
         yield "Recording was switched off at the end: what happened then is missing."
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from profiler.compare.blame_words import site_words
 from profiler.compare.recording import thread_words
-from profiler.model import NOBODY, UNRECORDED, Role, Snapshot, ThreadInfo, Who
+from profiler.model import NOBODY, UNRECORDED, Events, Role, Snapshot, ThreadInfo, Who
 from profiler.reports.model import Haze, Lane, LongWait, Slice, Timeline
 from profiler.reports.words import duration, role_name
 
@@ -48,6 +48,7 @@ class _Spans:
     """A thread's events as instants, in ticks. `forgotten`: instants before this are not known."""
 
     thread: ThreadInfo
+    events: Events
     request: Ticks
     acquired: Ticks
     released: Ticks
@@ -69,7 +70,14 @@ def _spans(snapshot: Snapshot) -> list[_Spans]:
         acquired, wait, hold = acquired[sane], wait[sane], hold[sane]
         forgotten = int(acquired[0] - wait[0]) if log.dropped else None
         found.append(
-            _Spans(snapshot.thread(index), acquired - wait, acquired, acquired + hold, forgotten)
+            _Spans(
+                snapshot.thread(index),
+                records[sane],
+                acquired - wait,
+                acquired,
+                acquired + hold,
+                forgotten,
+            )
         )
     return found
 
@@ -97,7 +105,12 @@ def _worst_start(spans: Sequence[_Spans], length: int) -> int | None:
     starts = covered if len(covered) else starts
     waiting = _waiting_before(starts + length, request, acquired)
     waiting -= _waiting_before(starts, request, acquired)
-    return int(starts[int(np.argmax(waiting))])
+    # Waits that fit in more than once are put into the middle.
+    most = waiting >= waiting.max() * (1 - 1e-9)
+    first = int(np.argmax(most))
+    run = most[first:]
+    last = first + (len(run) if run.all() else int(np.argmin(run))) - 1
+    return (int(starts[first]) + int(starts[last])) // 2
 
 
 def covered_ns(snapshot: Snapshot) -> float:
@@ -116,7 +129,7 @@ def timeline(snapshot: Snapshot) -> Timeline | None:
     start = _worst_start(spans, length)
     if start is None:
         return None
-    start = max(start, snapshot.start)
+    start = max(snapshot.start, min(start, snapshot.taken - length))
     window = _Window(snapshot, start, length)
     active = [s for s in spans if window.touches(s)]
     active.sort(key=lambda s: (s.thread.role is Role.OTHER, s.thread.role, s.thread.index))
@@ -213,23 +226,21 @@ class _Window:
             parts = np.clip(spans.acquired, self.start, end) - first
             best = np.argsort(parts, kind="stable")[::-1][:MOST_WAITS]
             candidates += [
-                (int(parts[i]), int(first[i]), lane, int(spans.acquired[i]))
-                for i in best
-                if parts[i] > 0
+                (int(parts[i]), int(first[i]), lane, int(i)) for i in best if parts[i] > 0
             ]
         candidates.sort(key=lambda wait: (-wait[0], wait[1]))
         chosen = sorted(candidates[:MOST_WAITS], key=lambda wait: wait[1:3])
         lanes = {spans.thread.index: lane for lane, spans in enumerate(shown)}
         return [
-            self._long_wait(number, shown[lane], lane, acquired, lanes)
-            for number, (_, _, lane, acquired) in enumerate(chosen, 1)
+            self._long_wait(number, shown[lane], lane, index, lanes)
+            for number, (_, _, lane, index) in enumerate(chosen, 1)
         ]
 
     def _long_wait(
-        self, number: int, spans: _Spans, lane: int, acquired: int, lanes: dict[int, int]
+        self, number: int, spans: _Spans, lane: int, index: int, lanes: dict[int, int]
     ) -> LongWait:
-        records = self.snapshot.events[spans.thread.index].records
-        event = records[records["acquired"] == acquired][0]
+        event = spans.events[index]
+        acquired = int(event["acquired"])
         holder = int(event["holder_thread"])
         who = (
             None

@@ -12,9 +12,11 @@ from profiler.reports.markup import Markup, tag
 from profiler.reports.model import Curve, Distributions
 from profiler.reports.plots.canvas import Canvas, LogTime, line, text
 
-LEFT, RIGHT, BOTTOM, LEGEND = 72.0, 26.0, 44.0, 20.0
-PLOT_HEIGHT = 220.0
+LEFT, RIGHT, BOTTOM, LEGEND = 72.0, 26.0, 48.0, 20.0
+PLOT_HEIGHT = 230.0
 MOST_NINES = 6
+ROOM_FOR_HALF = 5
+"""With more nines up the axis 50 % would lie on 0 %."""
 MARKS = ("circle", "square", "triangle", "diamond")
 
 
@@ -33,8 +35,11 @@ class _Shares:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Position and text."""
-        names = [(0.0, "0 %"), (0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %")]
-        names += [(1 - 10.0**-n, f"99.{'9' * (n - 2)} %") for n in range(3, self.nines)]
+        names = [(0.0, "0 %"), (0.9, "90 %")]
+        if self.nines <= ROOM_FOR_HALF:
+            names.append((0.5, "50 %"))
+        names += [(1 - 10.0**-n, f"99.{'9' * (n - 2)} %") for n in range(2, self.nines)]
+        names = [(share, name.replace("99. %", "99 %")) for share, name in names]
         return [*((self.y(share), name) for share, name in names), (self._top, "all")]
 
 
@@ -49,17 +54,17 @@ def draw_cdf(plot: Distributions, canvas: Canvas, alternative: str) -> Markup:
     parts: list[Markup] = [legend]
     for y, name in shares.ticks():
         parts.append(line(LEFT, y, right, y, "grid"))
-        parts.append(text(LEFT - 7, y + 4, name, "tick end"))
+        parts.append(text(LEFT - 7, y + 3, name, "tick end"))
     for x, name in time.ticks():
         parts.append(line(x, top, x, bottom, "grid"))
-        parts.append(text(x, bottom + 16, name, "tick middle"))
+        parts.append(text(x, bottom + 19, name, "tick middle"))
     parts.append(line(LEFT, bottom, right, bottom, "axis"))
     turned = f"rotate(-90 12 {(top + bottom) / 2:.0f})"
     parts.append(
         text(12, (top + bottom) / 2, f"share of {plot.share}", "label middle", transform=turned)
     )
     axis = f"{plot.axis} time, at most (logarithmic)"
-    parts.append(text((LEFT + right) / 2, bottom + 36, axis, "label middle"))
+    parts.append(text((LEFT + right) / 2, bottom + 40, axis, "label middle"))
     parts += [_curve(curve, index, time, shares) for index, curve in enumerate(plot.curves)]
     return canvas.svg(bottom + BOTTOM, alternative, parts)
 

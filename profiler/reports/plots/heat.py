@@ -22,10 +22,10 @@ def draw_heatmap(plot: Heatmap, canvas: Canvas, alternative: str) -> Markup:
     columns = len(plot.holders)
     longest = max(map(len, plot.waiters))
     left = min(longest * CHARACTER + 14, 92 if canvas.narrow else 180)
-    least = 58 if canvas.narrow else 70
-    cell = max(least, min(130, (canvas.width - left - 10) / columns))
+    least = 48 if canvas.narrow else 70
+    cell = max(least, min(130, (canvas.width - left - 14) / columns))
     height = 46.0
-    canvas = canvas.grown(left + cell * columns + 16)
+    canvas = canvas.grown(left + cell * columns + 14)
     head = HEAD if not canvas.narrow else HEAD + 6
     parts: list[Markup] = [
         text(left - 10, head - 6, "waiter", "label end"),
@@ -45,7 +45,7 @@ def draw_heatmap(plot: Heatmap, canvas: Canvas, alternative: str) -> Markup:
 
 
 def _shift(plot: Heatmap, column: int) -> float:
-    return 8.0 if column >= len(plot.holders) - plot.unnamed else 0.0
+    return 6.0 if column >= len(plot.holders) - plot.unnamed else 0.0
 
 
 def _cell(
