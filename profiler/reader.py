@@ -38,6 +38,7 @@ from profiler.model import (
     EventLog,
     Events,
     Integrity,
+    LiveState,
     Process,
     Row,
     Site,
@@ -261,6 +262,23 @@ class Recording:
     def _queues(self, header: np.void, alive: bool) -> tuple[QueueStats, ...]:
         part = self._geometry.queues
         return read_queues(self._file, part, decode.bounded(header, "queues", part.capacity), alive)
+
+    def live(self) -> LiveState:
+        """Who holds the lock right now. Raises RecordingError.
+
+        Costs some tens of microseconds: neither threads nor call sites are read.
+        """
+        with self._naming_path():
+            alive = self._is_alive()
+            clock = decode.clock(self._header(alive))
+            live = self._live(alive)
+            return LiveState(
+                clock=clock,
+                taken=max(clock.ticks_at(time.monotonic_ns()), int(live["since"])),
+                alive=alive,
+                waiters=int(live["waiters"]),
+                holder=decode.holder(live),
+            )
 
     def regions(self) -> frozenset[str]:
         """The recorded regions as of now, as they are in the file. Raises RecordingError.

@@ -204,6 +204,22 @@ def test_the_live_holder_is_read_with_what_it_sleeps_for(tmp_path: Path) -> None
     assert snapshot.taken >= build.now
 
 
+def test_the_live_line_alone_says_who_holds_and_since_when(tmp_path: Path) -> None:
+    build = example(ticks_per_ns=1.0)
+    build.hold_now(0, 1, blocked=Blocked.DRAIN, waiters=3)
+    with (
+        written_by_us(build, tmp_path / "live.bql"),
+        Recording.open(tmp_path / "live.bql") as open_,
+    ):
+        live, snapshot = open_.live(), open_.snapshot()
+    assert (live.holder, live.waiters, live.alive) == (snapshot.holder, 3, True)
+    elapsed = time.monotonic_ns() - START_MONOTONIC_NS
+    assert 0 < live.held_ns <= elapsed
+    free = example(ticks_per_ns=1.0).write(tmp_path / "free.bql")
+    with Recording.open(free) as open_:
+        assert (open_.live().holder, open_.live().held_ns) == (None, 0.0)
+
+
 def test_a_free_lock_has_no_holder(tmp_path: Path) -> None:
     snapshot = read(example().write(tmp_path / "r.bql"))
     assert (snapshot.holder, snapshot.waiters) == (None, 0)
