@@ -92,7 +92,7 @@ make_venv() {
 install_test_tools() {
     local missing
     command -v dpkg-query >/dev/null || return 0
-    mapfile -t missing < <(missing_of qemu-system-x86 qemu-utils fio util-linux prometheus openssl)
+    mapfile -t missing < <(missing_of qemu-system-x86 qemu-utils fio util-linux prometheus openssl tmux)
     ((${#missing[@]})) || return 0
     if ((EUID != 0)) || ! apt_install "${missing[@]}"; then
         say "tests that use ${missing[*]} will be skipped; to have them: sudo apt install ${missing[*]}"

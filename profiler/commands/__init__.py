@@ -25,6 +25,7 @@ VERBS: dict[str, Verb] = {
     "summary": Verb(
         "profiler.commands.summary:summary", "Show who took the lock and who waited for whom."
     ),
+    "top": Verb("profiler.commands.top:top", "Watch who holds the lock and who waits, live."),
     "qemu": Verb("profiler.commands.qemu:qemu", "Run a QEMU whose big lock is recorded."),
     "attach": Verb(
         "profiler.commands.attach:attach", "Poll the lock statistics of a QEMU that runs already."
