@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The reader against recordings whose content is known to the last tick."""
 
-import mmap
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 
 from profiler import layout
-from profiler.discovery import process_start_time, recording_directories
+from profiler.discovery import recording_directories
 from profiler.errors import RecordingError
 from profiler.geometry import Geometry
 from profiler.layout import Blocked, FileState, Role, ThreadState
@@ -27,22 +25,13 @@ from tests.support.recordings import (
     START_TICKS,
     RecordingBuilder,
     example,
+    written_by_us,
 )
 
 
 def read(path: Path, events: bool = True) -> Snapshot:
     with Recording.open(path) as recording:
         return recording.snapshot(events=events)
-
-
-@contextmanager
-def written_by_us(build: RecordingBuilder, path: Path) -> Iterator[mmap.mmap]:
-    """The recording of a process that is alive and has the file mapped: this one."""
-    build.header["pid"] = os.getpid()
-    build.header["process_start_time"] = process_start_time(os.getpid())
-    build.write(path)
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        yield mapped
 
 
 class RecordingThatMoves(RecordingFile):
