@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from xml.sax.saxutils import escape
 
-from profiler.traces.fold import BLOCKED_BY, HANDOFF, UNKNOWN, Folded
+from profiler.traces.fold import Folded
+from profiler.traces.stacks import BLOCKED_BY, HANDOFF, UNKNOWN
 
 ROW = 20
 """Height of a frame in pixels."""

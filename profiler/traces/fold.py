@@ -14,13 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from profiler.model import Snapshot, Who
-
-BLOCKED_BY = "[blocked by]"
-HANDOFF = "[handoff]"
-"""Leaf: the lock was free and the waiter was still waking up."""
-
-UNKNOWN = "[unknown]"
-"""Leaf: somebody held the lock, but who is not known any more."""
+from profiler.traces.stacks import Frame, WaitPart, stack, wait_parts, wait_stack
 
 Folded = dict[tuple[str, ...], float]
 """Stacks from the root on, with nanoseconds of waiting."""
@@ -40,21 +34,17 @@ class Seen:
 def fold(snapshot: Snapshot, seen: Iterable[Seen] = ()) -> Folded:
     """The waits of a snapshot or an interval. More ticks seen than were waited do not count."""
     ticks: dict[tuple[str, ...], int] = defaultdict(int)
-    parts: dict[tuple[Who, Who], list[Seen]] = defaultdict(list)
-    for part in seen:
-        parts[part.waiter, part.holder].append(part)
-    for entry in snapshot.blame:
-        left = entry.ticks
-        for part in parts[entry.waiter, entry.holder]:
-            shown = min(left, part.ticks)
+    known: dict[tuple[Who, Who | None], list[Seen]] = defaultdict(list)
+    for entry in seen:
+        known[entry.waiter, entry.holder].append(entry)
+    for part in wait_parts(snapshot):
+        left = part.ticks
+        for entry in known[part.waiter, part.holder]:
+            shown = min(left, entry.ticks)
             left -= shown
-            ticks[_stack(snapshot, part)] += shown
-        ticks[_stack(snapshot, Seen(entry.waiter, entry.holder, 0))] += left
-    for row in snapshot.rows:
-        waiter = _waiter(snapshot, row.who, ())
-        ticks[(*waiter, HANDOFF)] += row.handoff
-        ticks[(*waiter, UNKNOWN)] += row.unknown
-    return {stack: snapshot.clock.ns(part) for stack, part in ticks.items() if part}
+            ticks[_seen_stack(snapshot, part, entry)] += shown
+        ticks[_names(wait_stack(snapshot, part))] += left
+    return {names: snapshot.clock.ns(part) for names, part in ticks.items() if part}
 
 
 def folded_lines(folded: Folded) -> list[str]:
@@ -63,33 +53,20 @@ def folded_lines(folded: Folded) -> list[str]:
     `;` and line ends inside a frame become other characters.
     """
     lines = []
-    for stack in sorted(folded):
-        microseconds = round(folded[stack] / 1e3)
+    for frames in sorted(folded):
+        microseconds = round(folded[frames] / 1e3)
         if microseconds:
-            names = (" ".join(frame.replace(";", ":").split()) or "?" for frame in stack)
+            names = (" ".join(frame.replace(";", ":").split()) or "?" for frame in frames)
             lines.append(f"{';'.join(names)} {microseconds}")
     return lines
 
 
-def _stack(snapshot: Snapshot, part: Seen) -> tuple[str, ...]:
-    waiter = _waiter(snapshot, part.waiter, part.waiter_frames)
-    # What a holder runs, it runs inside its hold: behind the place where it took the lock.
-    holder = (*_thread(snapshot, part.holder), *_place(snapshot, part.holder.site))
-    return (*waiter, BLOCKED_BY, *holder, *part.holder_frames)
+def _seen_stack(snapshot: Snapshot, part: WaitPart, seen: Seen) -> tuple[str, ...]:
+    """A waiter's frames led to the place where it waits; a holder's came after it got the lock."""
+    role, thread, *place = _names(stack(snapshot, seen.waiter))
+    waiter = (role, thread, *seen.waiter_frames, *place)
+    return (*waiter, part.reason, *_names(stack(snapshot, seen.holder)), *seen.holder_frames)
 
 
-def _waiter(snapshot: Snapshot, who: Who, frames: tuple[str, ...]) -> tuple[str, ...]:
-    return (*_thread(snapshot, who), *frames, *_place(snapshot, who.site))
-
-
-def _thread(snapshot: Snapshot, who: Who) -> tuple[str, str]:
-    return snapshot.role_of(who).label, snapshot.thread_label(who)
-
-
-def _place(snapshot: Snapshot, index: int) -> tuple[str, ...]:
-    """Function and place, and the device behind it, as far as they are known."""
-    site = snapshot.site(index)
-    if site is None:
-        return (snapshot.site_label(index),)
-    place = " ".join(filter(None, (site.func, site.location)))
-    return tuple(filter(None, (place, site.device or site.region))) or (site.label,)
+def _names(frames: Iterable[Frame]) -> tuple[str, ...]:
+    return tuple(frame.name for frame in frames)

@@ -15,7 +15,8 @@ from profiler.model import Snapshot, Who
 from profiler.reader import Recording
 from profiler.stacks.join import seen_waits
 from profiler.traces.flame_svg import Flame, html, svg, time_words
-from profiler.traces.fold import BLOCKED_BY, HANDOFF, UNKNOWN, Folded, Seen, fold, folded_lines
+from profiler.traces.fold import Folded, Seen, fold, folded_lines
+from profiler.traces.stacks import BLOCKED_BY, HANDOFF, UNKNOWN
 from tests.support.dumps import make_dump
 from tests.support.recordings import RecordingBuilder, example
 
