@@ -38,7 +38,13 @@ _SUFFIXES = {".svg": "svg", ".html": "html", ".htm": "html", ".folded": "folded"
     type=click.Choice(["svg", "html", "folded"]),
     help="Default: by the name of FILE (.svg, .html, .folded, .txt); folded for '-'.",
 )
-def flame(recording: str, output: Path, form: str | None) -> None:
+@click.option(
+    "--spread",
+    is_flag=True,
+    help="Estimate: draw all waits for a call site with the Python stacks that were seen there, in"
+    " proportion. Default: a stack for the waits that it is of, no more.",
+)
+def flame(recording: str, output: Path, form: str | None, spread: bool) -> None:
     """Draw waiting time as a flame graph: the waiter, [blocked by], the holder.
 
     FILE is a recording, PID a process that is being recorded. Widths are time that threads waited
@@ -51,11 +57,11 @@ def flame(recording: str, output: Path, form: str | None) -> None:
     with Recording.open(recording) as opened:
         stored = read_dumps(opened.process)
         snapshot = opened.snapshot()
-    folded = fold(snapshot, seen_waits(stored.dumps))
+    folded = fold(snapshot, seen_waits(stored.dumps), spread)
     if form == "folded":
         text = "".join(f"{line}\n" for line in folded_lines(folded))
     else:
-        picture = Flame(folded, _title(snapshot, sum(folded.values())), _note(snapshot, stored))
+        picture = Flame(folded, _title(snapshot, sum(folded.values())), _note(stored, spread))
         text = svg(picture) if form == "svg" else html(picture)
     if output == STDOUT:
         click.echo(text, nl=False)
@@ -84,7 +90,9 @@ def _title(snapshot: Snapshot, total_ns: float) -> str:
     )
 
 
-def _note(snapshot: Snapshot, stored: Stored) -> str:
+def _note(stored: Stored, spread: bool) -> str:
     count = sum(dump.hold.same for dump in stored.dumps)
     seen = f"Python stacks of {count} holds" if count else "no Python stacks, call sites only"
+    if count and spread:
+        seen += ", taken for all holds at their call sites: an estimate"
     return f"Above [blocked by]: who waited, and where. Below: who held the lock. With {seen}."

@@ -10,7 +10,7 @@ frames are added for the part of the wait that it was seen in, and for no more.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from profiler.model import Snapshot, Who
@@ -31,20 +31,43 @@ class Seen:
     holder_frames: tuple[str, ...] = ()
 
 
-def fold(snapshot: Snapshot, seen: Iterable[Seen] = ()) -> Folded:
-    """The waits of a snapshot or an interval. More ticks seen than were waited do not count."""
+def fold(snapshot: Snapshot, seen: Iterable[Seen] = (), spread: bool = False) -> Folded:
+    """The waits of a snapshot or an interval. More ticks seen than were waited do not count.
+
+    `spread` is an estimate: waits for holders that nobody looked at get the holder's frames that
+    were seen at the same call site, in the proportion in which they were.
+    """
     ticks: dict[tuple[str, ...], int] = defaultdict(int)
     known: dict[tuple[Who, Who | None], list[Seen]] = defaultdict(list)
+    sampled: dict[int, dict[tuple[str, ...], int]] = defaultdict(lambda: defaultdict(int))
     for entry in seen:
         known[entry.waiter, entry.holder].append(entry)
+        sampled[entry.holder.site][entry.holder_frames] += entry.ticks
     for part in wait_parts(snapshot):
         left = part.ticks
         for entry in known[part.waiter, part.holder]:
             shown = min(left, entry.ticks)
             left -= shown
             ticks[_seen_stack(snapshot, part, entry)] += shown
-        ticks[_names(wait_stack(snapshot, part))] += left
+        names = _names(wait_stack(snapshot, part))
+        there = sampled[part.holder.site] if spread and part.holder else {}
+        for frames, share in _shares(left, there):
+            ticks[(*names, *frames)] += share
     return {names: snapshot.clock.ns(part) for names, part in ticks.items() if part}
+
+
+def _shares(
+    ticks: int, weights: Mapping[tuple[str, ...], int]
+) -> Iterator[tuple[tuple[str, ...], int]]:
+    """Ticks split in proportion to weights, to the last one; whole and without frames if none."""
+    total = sum(weights.values())
+    before = given = 0
+    for frames, weight in weights.items() if total else ():
+        before += weight
+        share = ticks * before // total - given
+        given += share
+        yield frames, share
+    yield (), ticks - given
 
 
 def folded_lines(folded: Folded) -> list[str]:

@@ -66,6 +66,21 @@ def test_more_than_was_waited_is_not_believed(snapshot: Snapshot) -> None:
     assert not any(stack[-1] == "b" for stack in folded)
 
 
+def test_seen_frames_are_spread_over_a_call_site_on_request(snapshot: Snapshot) -> None:
+    who = (Who(CPU1, SERIAL), Who(MAIN, POLL))
+    seen = [Seen(*who, 2_000, (), ("run", "a")), Seen(*who, 1_000, (), ("run", "b"))]
+    folded = fold(snapshot, seen, spread=True)
+    assert sum(folded.values()) == sum(fold(snapshot).values())
+    by_leaf = {
+        leaf: sum(ns for stack, ns in folded.items() if stack[-1] == leaf) for leaf in ("a", "b")
+    }
+    behind_main = sum(ns for stack, ns in folded.items() if MAIN_HOLDS[-1] in stack[4:])
+    assert by_leaf["a"] + by_leaf["b"] == behind_main  # the other vCPU's waits too
+    assert by_leaf["a"] == pytest.approx(2 * by_leaf["b"], abs=4)
+    nothing = [Seen(*who, 0, (), ("run",))]
+    assert fold(snapshot, nothing, spread=True) == fold(snapshot)
+
+
 def test_dumps_give_the_frames_of_holder_and_waiter_from_the_root_on() -> None:
     (seen,) = seen_waits([make_dump(), make_dump(same=False)])
     assert (seen.waiter, seen.holder) == (Who(CPU1, SERIAL), Who(MAIN, POLL))

@@ -123,6 +123,12 @@ def test_the_flame_graph_is_folded_on_standard_output(recording: Path, capsys: C
     assert f"{waits};{holds} 65" in lines
 
 
+def test_an_estimate_is_called_one(recording: Path, tmp_path: Path) -> None:
+    append_dump(recording, make_dump())
+    run("flame", str(recording), "-o", str(tmp_path / "w.svg"), "--spread")
+    assert "an estimate" in (tmp_path / "w.svg").read_text()
+
+
 @pytest.mark.parametrize(("name", "start"), [("w.svg", "<?xml"), ("w.html", "<!DOCTYPE html>")])
 def test_the_name_of_the_file_chooses_the_format(
     name: str, start: str, recording: Path, tmp_path: Path
