@@ -5,13 +5,15 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import click
 from rich.console import Console
 
-from profiler.errors import UserError
+from profiler.discovery import candidates
+from profiler.errors import RecordingError, UserError
 from profiler.model import Process
-from profiler.reader import Recording, find_recordings
+from profiler.reader import Recording
 from profiler.top.draw import plain
 from profiler.top.loop import TopLoop, glyphs_of
 from profiler.top.model import Picture, Sort
@@ -84,7 +86,7 @@ def top(
 
 def only_live() -> str:
     """The recording of the only process that is recorded now. Raises UserError, with a choice."""
-    found = [process for process in find_recordings() if process.alive]
+    found = _live()
     if len(found) == 1:
         return str(found[0].path)
     if not found:
@@ -93,7 +95,17 @@ def only_live() -> str:
             " or name the recording of one"
         )
     names = ", ".join(f"{process.pid} ({_name(process)})" for process in found)
-    raise UserError(f"{len(found)} recorded processes run: {names}; choose one by its PID")
+    raise UserError(f"{len(found)} recorded processes run: {names}; name one")
+
+
+def _live() -> list[Process]:
+    """Recorded processes that run, wherever their recordings lie."""
+    found = []
+    for path in candidates():
+        with suppress(RecordingError), Recording.open(path) as recording:
+            if recording.process.alive:
+                found.append(recording.process)
+    return sorted(found, key=lambda process: process.pid)
 
 
 def _name(process: Process) -> str:

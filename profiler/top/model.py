@@ -12,7 +12,7 @@ Rules
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -149,7 +149,7 @@ def _json(value: Line | Pair | Holder) -> dict[str, Any]:
 
 def picture(earlier: Snapshot, later: Snapshot) -> Picture:
     """The interval between two snapshots of a process. Raises ValueError as `Snapshot.since`."""
-    interval = later.since(earlier)
+    interval = _moving(earlier, later).since(earlier)
     clock = interval.clock
     held = [_Held(row, _held(interval, row)) for row in interval.rows]
     rows = [*held, *_first_holds(interval, held)]
@@ -170,6 +170,16 @@ def picture(earlier: Snapshot, later: Snapshot) -> Picture:
         threads=_threads(interval, rows),
         pairs=tuple(_pairs(interval)),
     )
+
+
+def _moving(earlier: Snapshot, later: Snapshot) -> Snapshot:
+    """Without the rows where nothing happened: most of them, and their histograms are large."""
+
+    def state(row: Row) -> tuple[object, ...]:
+        return row.acquisitions, row.contended, row.trylock_failed, row.wait_total, row.hold_total
+
+    before = {row.who: state(row) for row in earlier.rows}
+    return replace(later, rows=tuple(r for r in later.rows if before.get(r.who) != state(r)))
 
 
 def ordered(lines: Iterable[Line], sort: Sort) -> list[Line]:
@@ -256,13 +266,13 @@ def _ratio(part: float, whole: float) -> float:
 
 def _wait_ratio(interval: Snapshot) -> float:
     vcpus = vcpu_threads(interval)
-    waits = [
-        (row.thread, row.wait_total)
+    waits = (
+        row.wait_total
         for row in interval.rows
         if not vcpus or interval.role_of(row.who) is Role.VCPU
-    ]
-    threads = vcpus or len({thread for thread, _ in waits})
-    ended = _ratio(sum(ticks for _, ticks in waits), threads * interval.elapsed)
+    )
+    threads = vcpus or sum(thread.live for thread in interval.threads)
+    ended = _ratio(sum(waits), threads * interval.elapsed)
     if interval.holder is not None and interval.holder.since <= interval.start:
         return max(ended, _ratio(interval.waiters, threads))
     return ended
