@@ -44,6 +44,7 @@ __all__ = [
     "Integrity",
     "Kind",
     "LiveHolder",
+    "LiveState",
     "Losses",
     "Process",
     "QueueKey",
@@ -143,6 +144,22 @@ class LiveHolder:
     since: int
     blocked: Blocked
     blocked_since: int
+
+
+@dataclass(frozen=True)
+class LiveState:
+    """The lock at instant `taken`: who holds it, and how many threads wait for it."""
+
+    clock: Clock
+    taken: int
+    alive: bool
+    waiters: int
+    holder: LiveHolder | None
+
+    @property
+    def held_ns(self) -> float:
+        """How long the holder has had the lock by now, in ns; 0.0 if it is free."""
+        return self.clock.ns(max(0, self.taken - self.holder.since)) if self.holder else 0.0
 
 
 @dataclass(frozen=True)

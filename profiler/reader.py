@@ -31,12 +31,14 @@ from profiler.discovery import (
 from profiler.errors import RecordingError
 from profiler.geometry import Geometry
 from profiler.layout import FileState, ThreadState
+from profiler.live_line import live_state, read_live
 from profiler.model import (
     EVENT_DTYPE,
     BlameEntry,
     Clock,
     EventLog,
     Events,
+    LiveState,
     Process,
     Row,
     Site,
@@ -191,7 +193,7 @@ class Recording:
             rows += decode.rows_of(copy)
             blame += decode.blame(index, copy.blame)
             logs[index] = self._events(index, copy, with_events)
-        live = self._live(alive)
+        live = read_live(self._file, self._geometry.live, alive)
         taken = _taken(clock, threads, logs, int(live["since"]), alive)
         if alive:  # a new calibration may set "now" back by some microseconds
             taken = self._latest = max(taken, self._latest)
@@ -232,7 +234,7 @@ class Recording:
         blame, owners = read_blame(self._file, self._geometry, count)
         heads = [self._heads.read(index, alive) for index in range(count)]
         threads = [thread for thread, _ in heads if thread is not None]
-        live = self._live(alive)
+        live = read_live(self._file, self._geometry.live, alive)
         return Table(
             process=replace(self._process, alive=alive),
             clock=clock,
@@ -255,6 +257,13 @@ class Recording:
     def _queues(self, header: np.void, alive: bool) -> tuple[QueueStats, ...]:
         part = self._geometry.queues
         return read_queues(self._file, part, decode.bounded(header, "queues", part.capacity), alive)
+
+    def live(self) -> LiveState:
+        """Who holds the lock right now, in some tens of microseconds. Raises RecordingError."""
+        with self._naming_path():
+            alive = self._is_alive()
+            clock = decode.clock(self._header(alive))
+            return live_state(read_live(self._file, self._geometry.live, alive), clock, alive)
 
     def regions(self) -> frozenset[str]:
         """The recorded regions as of now, as they are in the file. Raises RecordingError.
@@ -297,17 +306,6 @@ class Recording:
             self._known_sites = (data, names, sites)
         known = self._known_sites[2]
         return tuple(site for site in known if site.index >= first) if first else known
-
-    def _live(self, alive: bool) -> np.void:
-        """The live line. Retries while the holder changes; then the latest state counts."""
-        live = self._file.record(self._geometry.live, layout.LIVE)
-        for _ in attempts(alive):
-            again = self._file.record(self._geometry.live, layout.LIVE)
-            settled = (live["holder"], live["since"]) == (again["holder"], again["since"])
-            live = again
-            if settled:
-                break
-        return live
 
     def _events(self, index: int, copy: ThreadCopy, wanted: bool) -> EventLog:
         """The ring up to the count of the copy, without what was overwritten meanwhile."""

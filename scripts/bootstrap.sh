@@ -91,7 +91,7 @@ make_venv() {
 # Best effort by design: the tests that need these programs skip and name what they miss.
 install_test_tools() {
     command -v dpkg-query >/dev/null || return 0
-    want_test_tools qemu-system-x86 qemu-utils fio util-linux prometheus openssl
+    want_test_tools qemu-system-x86 qemu-utils fio util-linux prometheus openssl tmux
     # On its own, because not every release packages it: Ubuntu's is a snap.
     if ! command -v chromium chromium-browser google-chrome >/dev/null; then
         want_test_tools chromium fonts-dejavu-core

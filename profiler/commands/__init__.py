@@ -25,6 +25,11 @@ VERBS: dict[str, Verb] = {
     "summary": Verb(
         "profiler.commands.summary:summary", "Show who took the lock and who waited for whom."
     ),
+    "top": Verb("profiler.commands.top:top", "Watch who holds the lock and who waits, live."),
+    "stacks": Verb(
+        "profiler.commands.stacks:stacks", "Show the Python code behind the longest holds."
+    ),
+    "flame": Verb("profiler.commands.flame:flame", "Draw who made whom wait as a flame graph."),
     "qemu": Verb("profiler.commands.qemu:qemu", "Run a QEMU whose big lock is recorded."),
     "attach": Verb(
         "profiler.commands.attach:attach", "Poll the lock statistics of a QEMU that runs already."

@@ -69,8 +69,9 @@ def summary(recording: str, sites: int, json_path: Path | None) -> None:
 def duration(ns: float) -> str:
     """Nanoseconds with three digits and a unit: `1.25 ms`; nothing is `0`."""
     for factor, unit in _UNITS:
-        if ns >= factor:
-            return f"{ns / factor:.3g} {unit}"
+        rounded = float(f"{ns / factor:.3g}")  # first, or 999.6 ms would be 1e+03 ms
+        if rounded >= 1:
+            return f"{rounded:g} {unit}"
     return "0"
 
 

@@ -13,13 +13,17 @@
 Ticks are nanoseconds times `ticks_per_ns`; the clock of the builder advances by what is acquired.
 """
 
-from collections.abc import Mapping, Sequence
+import mmap
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from profiler import layout
+from profiler.discovery import process_start_time
 from profiler.histogram import bucket_index
 from profiler.layout import Blocked, ClockKind, Exit, FileState, Kind, Request, Role, ThreadState
 
@@ -303,3 +307,13 @@ def example(**options: Any) -> RecordingBuilder:
     build.threads["exits"][cpu1][Exit.PIO] = 19
     build.sync()
     return build
+
+
+@contextmanager
+def written_by_us(build: RecordingBuilder, path: Path) -> Iterator[mmap.mmap]:
+    """The recording of a process that is alive and has the file mapped: this one."""
+    build.header["pid"] = os.getpid()
+    build.header["process_start_time"] = process_start_time(os.getpid())
+    build.write(path)
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        yield mapped

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The reader against recordings whose content is known to the last tick."""
 
-import mmap
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 import pytest
 
 from profiler import layout
-from profiler.discovery import process_start_time, recording_directories
+from profiler.discovery import recording_directories
 from profiler.errors import RecordingError
 from profiler.geometry import Geometry
 from profiler.layout import Blocked, FileState, Role, ThreadState
@@ -27,22 +25,13 @@ from tests.support.recordings import (
     START_TICKS,
     RecordingBuilder,
     example,
+    written_by_us,
 )
 
 
 def read(path: Path, events: bool = True) -> Snapshot:
     with Recording.open(path) as recording:
         return recording.snapshot(events=events)
-
-
-@contextmanager
-def written_by_us(build: RecordingBuilder, path: Path) -> Iterator[mmap.mmap]:
-    """The recording of a process that is alive and has the file mapped: this one."""
-    build.header["pid"] = os.getpid()
-    build.header["process_start_time"] = process_start_time(os.getpid())
-    build.write(path)
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
-        yield mapped
 
 
 class RecordingThatMoves(RecordingFile):
@@ -202,6 +191,22 @@ def test_the_live_holder_is_read_with_what_it_sleeps_for(tmp_path: Path) -> None
     assert snapshot.waiters == 2
     assert snapshot.holder == LiveHolder(Who(0, 1), build.now, Blocked.DRAIN, build.now)
     assert snapshot.taken >= build.now
+
+
+def test_the_live_line_alone_says_who_holds_and_since_when(tmp_path: Path) -> None:
+    build = example(ticks_per_ns=1.0)
+    build.hold_now(0, 1, blocked=Blocked.DRAIN, waiters=3)
+    with (
+        written_by_us(build, tmp_path / "live.bql"),
+        Recording.open(tmp_path / "live.bql") as open_,
+    ):
+        live, snapshot = open_.live(), open_.snapshot()
+    assert (live.holder, live.waiters, live.alive) == (snapshot.holder, 3, True)
+    elapsed = time.monotonic_ns() - START_MONOTONIC_NS
+    assert 0 < live.held_ns <= elapsed
+    free = example(ticks_per_ns=1.0).write(tmp_path / "free.bql")
+    with Recording.open(free) as open_:
+        assert (open_.live().holder, open_.live().held_ns) == (None, 0.0)
 
 
 def test_a_free_lock_has_no_holder(tmp_path: Path) -> None:

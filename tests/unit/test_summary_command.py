@@ -80,7 +80,15 @@ def test_a_missing_recording_is_one_line(
 
 @pytest.mark.parametrize(
     ("ns", "text"),
-    [(0.0, "0"), (7.0, "7 ns"), (1_250.0, "1.25 µs"), (88e6, "88 ms"), (2.5e9, "2.5 s")],
+    [
+        (0.0, "0"),
+        (7.0, "7 ns"),
+        (1_250.0, "1.25 µs"),
+        (88e6, "88 ms"),
+        (999.6e6, "1 s"),
+        (2.5e9, "2.5 s"),
+        (3_725e9, "3720 s"),
+    ],
 )
 def test_durations_have_three_digits_and_a_unit(ns: float, text: str) -> None:
     assert duration(ns) == text
