@@ -146,15 +146,15 @@ def test_a_profile_gets_the_time_it_needs_from_the_deadline(served: Served) -> N
 
 
 def test_profiles_leave_connections_for_scrapes(served: Served) -> None:
-    profiles = [served.connect() for _ in range(MOST_PROFILES)]
-    for client in profiles:
-        client.sendall(b"GET /debug/pprof/mutex?seconds=300 HTTP/1.0\r\n\r\n")
-    wait_until(
-        lambda: served.get("/debug/pprof/mutex?seconds=0.001")[0] == 503, "all profiles to begin"
-    )
-    assert served.get("/metrics")[0] == 200
-    for client in profiles:
-        client.close()
+    app = served.server.get_app()
+    assert isinstance(app, App)
+    with ExitStack() as stack:
+        for _ in range(MOST_PROFILES):
+            client = stack.enter_context(served.connect())
+            client.sendall(b"GET /debug/pprof/mutex?seconds=300 HTTP/1.0\r\n\r\n")
+        wait_until(lambda: app._profiles._value == 0, "all profiles to begin")
+        assert served.get("/debug/pprof/mutex?seconds=0.001")[0] == 503
+        assert served.get("/metrics")[0] == 200
 
 
 def test_silent_clients_do_not_keep_others_waiting_and_are_cut_off(served: Served) -> None:
