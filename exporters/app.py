@@ -3,6 +3,7 @@
 
 import gzip
 import html
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,6 +14,9 @@ from exporters.mutex_profile import MOST_SECONDS, mutex_profile
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 Environ = dict[str, Any]
 PLAIN = "text/plain; charset=utf-8"
+
+MOST_PROFILES = 4
+"""At a time: each keeps a connection for as long as its client likes, scrapes need some, too."""
 
 PATIENCE = "bqlscope.patience"
 """Environ key: a function that is told how many seconds more an answer will take."""
@@ -41,6 +45,7 @@ class App:
 
     def __init__(self, exporter: Exporter, wait: Callable[[float], bool]) -> None:
         self._exporter, self._wait = exporter, wait
+        self._profiles = threading.BoundedSemaphore(MOST_PROFILES)
         self._routes: dict[str, Callable[[Environ, StartResponse], bytes]] = {
             "/": self._index,
             "/metrics": self._metrics,
@@ -90,8 +95,17 @@ class App:
             seconds = -1.0
         if not 0 <= seconds <= MOST_SECONDS:
             return _refuse(start, "400 Bad Request", f"seconds: 0 to {MOST_SECONDS:.0f}")
+        if not self._profiles.acquire(blocking=False):
+            return _refuse(start, "503 Service Unavailable", f"{MOST_PROFILES} profiles at a time")
+        try:
+            return self._profile(environ, start, seconds, query.get("vm"))
+        finally:
+            self._profiles.release()
+
+    def _profile(
+        self, environ: Environ, start: StartResponse, seconds: float, wanted: list[str] | None
+    ) -> bytes:
         environ.get(PATIENCE, lambda more: None)(seconds)
-        wanted = query.get("vm")
         processes = [
             named for named in self._exporter.processes() if not wanted or named[0] in wanted
         ]

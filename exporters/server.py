@@ -179,7 +179,8 @@ class Server(ThreadingMixIn, WSGIServer):
             late = [known for known, deadline in self._deadlines.values() if deadline <= now]
             for connection in late:
                 with suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # Not TLS's own shutdown, which would pull its state from under the thread.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give a connection a thread, if there is a place for one more."""

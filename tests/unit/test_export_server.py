@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from exporters.app import PATIENCE, App
+from exporters.app import MOST_PROFILES, PATIENCE, App
 from exporters.exporter import Exporter
 from exporters.server import MOST_CONNECTIONS, Listen, Server, Tls
 from profiler.errors import UserError
@@ -143,6 +143,18 @@ def test_a_profile_gets_the_time_it_needs_from_the_deadline(served: Served) -> N
     assert app is not None
     list(app(environ, lambda status, headers: None))  # type: ignore[arg-type]
     assert asked == [0.002]
+
+
+def test_profiles_leave_connections_for_scrapes(served: Served) -> None:
+    app = served.server.get_app()
+    assert isinstance(app, App)
+    with ExitStack() as stack:
+        for _ in range(MOST_PROFILES):
+            client = stack.enter_context(served.connect())
+            client.sendall(b"GET /debug/pprof/mutex?seconds=300 HTTP/1.0\r\n\r\n")
+        wait_until(lambda: app._profiles._value == 0, "all profiles to begin")
+        assert served.get("/debug/pprof/mutex?seconds=0.001")[0] == 503
+        assert served.get("/metrics")[0] == 200
 
 
 def test_silent_clients_do_not_keep_others_waiting_and_are_cut_off(served: Served) -> None:
