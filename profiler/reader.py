@@ -38,6 +38,7 @@ from profiler.model import (
     Clock,
     EventLog,
     Events,
+    Integrity,
     LiveState,
     Process,
     Row,
@@ -145,13 +146,12 @@ class Recording:
         Costs some tens of microseconds for each thread.
         """
         with self._naming_path():
-            alive = self._is_alive()
             header = self._file.record(0, layout.HEADER)
             used = range(decode.bounded(header, "threads", self._geometry.threads.capacity))
-            heads = ((i, copy_head(self._file, self._geometry, i, alive)) for i in used)
+            heads = ((index, copy_head(self._file, self._geometry, index)) for index in used)
             return tuple(
-                decode.thread(index, head, integrity)
-                for index, (head, integrity) in heads
+                decode.thread(index, head, Integrity.EXACT)
+                for index, head in heads
                 if int(head["state"]) != ThreadState.FREE
             )
 

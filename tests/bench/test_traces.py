@@ -34,6 +34,8 @@ THREADS = 8
 CONVERTED_PER_SECOND = 200_000
 CHUNK = 32_768
 CONTENDED_EVERY = 10
+ALLOWANCE_MB = 64
+"""What memory may differ by; eight million acquisitions more would take 400 MB."""
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -140,5 +142,5 @@ def converted(path: Path, name: str) -> tuple[float, int]:
 def test_ten_million_acquisitions_stream_in_constant_memory(tmp_path: Path, name: str) -> None:
     _, little = converted(synthetic(tmp_path, SMALL), name)
     seconds, memory = converted(synthetic(tmp_path, LARGE), name)
-    assert memory < 1.2 * little
+    assert memory < little + ALLOWANCE_MB
     assert seconds < LARGE / CONVERTED_PER_SECOND

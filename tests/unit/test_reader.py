@@ -354,3 +354,17 @@ def test_a_closed_recording_says_so(tmp_path: Path) -> None:
     build = example()
     build.header["state"] = FileState.CLOSED
     assert read(build.write(tmp_path / "r.bql")).closed
+
+
+def test_threads_sites_and_clock_can_be_read_without_what_was_recorded(tmp_path: Path) -> None:
+    build = example()
+    build.threads["seq"][1] += 1  # in the middle of an update, as a busy thread always seems to be
+    with Recording.open(build.write(tmp_path / "r.bql")) as recording:
+        snapshot = recording.snapshot()
+        threads = recording.threads()
+        assert recording.sites() == snapshot.sites
+        assert recording.sites(first=2) == snapshot.sites[2:]
+        assert recording.clock() == snapshot.clock
+    assert [(thread.tid, thread.name, thread.role) for thread in threads] == [
+        (thread.tid, thread.name, thread.role) for thread in snapshot.threads
+    ]
