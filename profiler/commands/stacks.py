@@ -11,10 +11,14 @@ from profiler.commands.output import STDOUT, output_file, write_json
 from profiler.errors import UserError
 from profiler.qemu.stopping import StopRequest
 from profiler.reader import Recording
+from profiler.stacks.dump import StackError
 from profiler.stacks.pyspy import PySpy, find_pyspy, require_readable
 from profiler.stacks.report import document, dump_lines, site_lines, worst_first
 from profiler.stacks.store import Dump, append_dump, read_dumps, stacks_path
 from profiler.stacks.watchdog import Limits, Watchdog
+
+MOST_FAILURES = 3
+"""Dumps that may fail before watching is given up."""
 
 
 @click.command(
@@ -137,11 +141,19 @@ def _watch(
         what = f"holds longer than {limits.threshold_ns / 1e6:g} ms"
         click.echo(f"watching process {process.pid} for {what}; Ctrl-C ends it", err=True)
     deadline = None if seconds is None else time.monotonic() + seconds
+    failures = 0
     with StopRequest() as stop:
         while watchdog.alive and not watchdog.exhausted and stop.signal is None:
             if deadline is not None and time.monotonic() >= deadline:
                 break
-            _keep(recording, watchdog.look(), quiet)
+            try:
+                _keep(recording, watchdog.look(), quiet)
+            except StackError as error:
+                # Reading a process that goes on fails now and then, and when it has ended.
+                failures += 1
+                if recording.process.alive and failures >= MOST_FAILURES:
+                    raise
+                click.echo(f"bqlscope: {error.message}", err=True)
             stop.wait(limits.look_seconds)
     _keep(recording, watchdog.finish(), quiet)
     if not quiet:
