@@ -9,12 +9,13 @@ import click
 from profiler.commands.durations import Duration
 from profiler.commands.output import STDOUT, output_file, write_json
 from profiler.errors import UserError
+from profiler.model import Snapshot
 from profiler.qemu.stopping import StopRequest
 from profiler.reader import Recording
 from profiler.stacks.dump import StackError
 from profiler.stacks.pyspy import PySpy, find_pyspy, require_readable
 from profiler.stacks.report import document, dump_lines, site_lines, worst_first
-from profiler.stacks.store import Dump, append_dump, read_dumps, stacks_path
+from profiler.stacks.store import Dump, Stored, append_dump, read_dumps, stacks_path
 from profiler.stacks.watchdog import Limits, Watchdog
 
 MOST_FAILURES = 3
@@ -105,8 +106,11 @@ def stacks(
         snapshot = opened.snapshot()
     if json_path is not None:
         write_json(json_path, document(snapshot, stored))
-    if json_path == STDOUT:
-        return
+    if json_path != STDOUT:
+        _print(snapshot, stored, rows)
+
+
+def _print(snapshot: Snapshot, stored: Stored, rows: int) -> None:
     worst = worst_first(stored.dumps, snapshot.clock)[:rows]
     for number, dump in enumerate(worst, 1):
         _echo([*dump_lines(dump, snapshot.clock, number), ""])
