@@ -63,7 +63,7 @@ def terminal(vm: Vm, width: int = 80, height: int = 24, **environ: str) -> Tmux:
 
 def assert_left(tmux: Tmux, status: int) -> None:
     """The shell's own screen is back, and the status is this."""
-    tmux.wait_until(lambda lines: not any("held " in line for line in lines), "the shell's screen")
+    tmux.wait_for_prompt()  # what is typed before belongs to top
     tmux.say("echo status $?")
     tmux.wait_for(f"status {status}")
 
@@ -144,6 +144,7 @@ def test_a_stopped_top_gives_the_terminal_back_and_comes_again(vm: Vm) -> None:
         tmux.wait_for("bqlscope top")
         tmux.type("C-z")
         tmux.wait_for("Stopped")
+        tmux.wait_for_prompt()
         assert_sane(tmux)
         tmux.say("clear; fg")
         tmux.wait_until(lambda lines: lines[0].startswith("bqlscope top"), "the screen")
@@ -193,6 +194,7 @@ def test_an_error_leaves_a_sane_terminal_and_is_readable(
     with terminal(vm, PYTHONPATH=str(ROOT)) as tmux:
         tmux.run(sys.executable, str(script))
         tmux.wait_for("it is damaged" if "damaged" in error else "ZeroDivisionError")
+        tmux.wait_for_prompt()
         assert_sane(tmux)
 
 
