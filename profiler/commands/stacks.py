@@ -9,12 +9,17 @@ import click
 from profiler.commands.durations import Duration
 from profiler.commands.output import STDOUT, output_file, write_json
 from profiler.errors import UserError
+from profiler.model import Snapshot
 from profiler.qemu.stopping import StopRequest
 from profiler.reader import Recording
+from profiler.stacks.dump import StackError
 from profiler.stacks.pyspy import PySpy, find_pyspy, require_readable
 from profiler.stacks.report import document, dump_lines, site_lines, worst_first
-from profiler.stacks.store import Dump, append_dump, read_dumps, stacks_path
+from profiler.stacks.store import Dump, Stored, append_dump, read_dumps, stacks_path
 from profiler.stacks.watchdog import Limits, Watchdog
+
+MOST_FAILURES = 3
+"""Dumps that may fail before watching is given up."""
 
 
 @click.command(
@@ -101,8 +106,11 @@ def stacks(
         snapshot = opened.snapshot()
     if json_path is not None:
         write_json(json_path, document(snapshot, stored))
-    if json_path == STDOUT:
-        return
+    if json_path != STDOUT:
+        _print(snapshot, stored, rows)
+
+
+def _print(snapshot: Snapshot, stored: Stored, rows: int) -> None:
     worst = worst_first(stored.dumps, snapshot.clock)[:rows]
     for number, dump in enumerate(worst, 1):
         _echo([*dump_lines(dump, snapshot.clock, number), ""])
@@ -137,11 +145,19 @@ def _watch(
         what = f"holds longer than {limits.threshold_ns / 1e6:g} ms"
         click.echo(f"watching process {process.pid} for {what}; Ctrl-C ends it", err=True)
     deadline = None if seconds is None else time.monotonic() + seconds
+    failures = 0
     with StopRequest() as stop:
         while watchdog.alive and not watchdog.exhausted and stop.signal is None:
             if deadline is not None and time.monotonic() >= deadline:
                 break
-            _keep(recording, watchdog.look(), quiet)
+            try:
+                _keep(recording, watchdog.look(), quiet)
+            except StackError as error:
+                # Reading a process that goes on fails now and then, and when it has ended.
+                failures += 1
+                if recording.process.alive and failures >= MOST_FAILURES:
+                    raise
+                click.echo(f"bqlscope: {error.message}", err=True)
             stop.wait(limits.look_seconds)
     _keep(recording, watchdog.finish(), quiet)
     if not quiet:

@@ -4,7 +4,8 @@
 Rules
  1. Between dumps the process is not touched: one cache line of shared memory is read, some hundred
     times a second.
- 2. At most one dump in `every` seconds and `most` in all; never two of one hold.
+ 2. At most one dump in `every` seconds and `most` in all; never two of one hold. A hold that is too
+    soon after a dump, or whose dump failed, has another chance if it still goes on in time.
  3. A dump is written down when its hold is over and its waiters have had the lock in their turn:
     only then do the event rings know how long it was and who waited. One that does not end is
     written down after MOST_WAIT_NS.
@@ -84,7 +85,8 @@ class Watchdog:
         self._clock = clock
         self._pending: _Pending | None = None
         self._last_ns: int | None = None
-        self._last_hold: tuple[Who, int] | None = None
+        self._dumped: tuple[Who, int] | None = None
+        self._passed: tuple[Who, int] | None = None
         self.taken = 0
         self.passed_over = 0  # holds that were too long, but too soon after a dump
         self.alive = True
@@ -102,12 +104,14 @@ class Watchdog:
         if holder is None or not live.alive or live.held_ns < self._limits.threshold_ns:
             return None
         hold = (holder.who, holder.since)
-        if hold == self._last_hold:
+        if hold == self._dumped:
             return None
-        self._last_hold = hold
         if self._may_dump():
             self._dump(live, holder)
-        else:
+            self._dumped = hold
+            self.passed_over -= hold == self._passed
+        elif hold != self._passed:
+            self._passed = hold
             self.passed_over += 1
         return None
 

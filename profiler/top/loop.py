@@ -32,6 +32,13 @@ def glyphs_of(console: Console) -> Glyphs:
     return ASCII if console.options.ascii_only else UNICODE
 
 
+def _keyboard() -> int:
+    """The descriptor that keys come from: standard input, or the terminal that we draw on."""
+    if sys.stdin is not None and sys.stdin.isatty():
+        return sys.stdin.fileno()
+    return sys.stdout.fileno()
+
+
 class TopLoop:
     """Shows a recording on a console that can be drawn on; `interval` in seconds."""
 
@@ -45,7 +52,7 @@ class TopLoop:
 
     def run(self) -> int:
         """Draw until a key or a signal ends it; the exit status. Raises RecordingError."""
-        with Terminal(sys.stdin.fileno()) as terminal, self._open_screen() as drawn:
+        with Terminal(_keyboard()) as terminal, self._open_screen() as drawn:
             self._draw(drawn)
             due = time.monotonic() + min(self._interval, FIRST_SECONDS)
             while not (self._state.view.quit or terminal.ended_by):

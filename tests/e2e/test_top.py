@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.rig import wait_until
 from tests.support.tmux import Tmux
 from tests.support.vm import ROOT, Vm, environment, start_vm
 
@@ -62,7 +63,7 @@ def terminal(vm: Vm, width: int = 80, height: int = 24, **environ: str) -> Tmux:
 
 def assert_left(tmux: Tmux, status: int) -> None:
     """The shell's own screen is back, and the status is this."""
-    tmux.wait_until(lambda lines: not any("held " in line for line in lines), "the shell's screen")
+    tmux.wait_for_prompt()  # what is typed before belongs to top
     tmux.say("echo status $?")
     tmux.wait_for(f"status {status}")
 
@@ -143,6 +144,7 @@ def test_a_stopped_top_gives_the_terminal_back_and_comes_again(vm: Vm) -> None:
         tmux.wait_for("bqlscope top")
         tmux.type("C-z")
         tmux.wait_for("Stopped")
+        tmux.wait_for_prompt()
         assert_sane(tmux)
         tmux.say("clear; fg")
         tmux.wait_until(lambda lines: lines[0].startswith("bqlscope top"), "the screen")
@@ -161,6 +163,56 @@ def test_a_signal_leaves_a_sane_terminal(vm: Vm, number: signal.Signals, tmp_pat
         os.kill(pid, number)
         assert_left(tmux, 128 + number)
         assert_sane(tmux)
+
+
+FAILS = """
+import sys
+from profiler import cli
+from profiler.errors import RecordingError
+from profiler.top.sampler import Sampler
+
+sample = Sampler.sample
+calls = []
+
+def sometimes(sampler):
+    calls.append(1)
+    if len(calls) == 3:
+        raise {error}
+    return sample(sampler)
+
+Sampler.sample = sometimes
+sys.exit(cli.main(["top", "{pid}", "--interval", "0.2"]))
+"""
+
+
+@pytest.mark.parametrize("error", ["RecordingError('it is damaged')", "ZeroDivisionError()"])
+def test_an_error_leaves_a_sane_terminal_and_is_readable(
+    vm: Vm, error: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "fails.py"
+    script.write_text(FAILS.format(error=error, pid=pid_of(vm)))
+    with terminal(vm, PYTHONPATH=str(ROOT)) as tmux:
+        tmux.run(sys.executable, str(script))
+        tmux.wait_for("it is damaged" if "damaged" in error else "ZeroDivisionError")
+        tmux.wait_for_prompt()
+        assert_sane(tmux)
+
+
+def test_a_terminal_that_goes_away_ends_top(vm: Vm, tmp_path: Path) -> None:
+    written = tmp_path / "pid"
+    with terminal(vm) as tmux:
+        tmux.run("sh", "-c", 'echo $$ >"$0"; exec "$@"', str(written), *TOP, pid_of(vm))
+        tmux.wait_for("bqlscope top  ")
+    proc = Path("/proc") / written.read_text().strip()
+    wait_until(lambda: not proc.exists(), "the end of top")
+
+
+def test_keys_come_from_the_terminal_even_if_standard_input_does_not(vm: Vm) -> None:
+    with terminal(vm) as tmux:
+        tmux.say(f"{sys.executable} -m profiler top {pid_of(vm)} --interval 0.2 </dev/null")
+        tmux.wait_for("bqlscope top  ")
+        tmux.type("q")
+        assert_left(tmux, 0)
 
 
 def test_no_colour_is_drawn_where_none_is_wanted(vm: Vm) -> None:

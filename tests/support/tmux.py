@@ -93,6 +93,15 @@ class Tmux:
             raise AssertionError("\n".join([str(error), *seen])) from None
         return seen
 
+    def wait_for_prompt(self) -> list[str]:
+        """The screen as soon as the shell waits for the next line."""
+
+        def prompts(lines: list[str]) -> bool:
+            filled = [line.strip() for line in lines if line.strip()]
+            return bool(filled) and filled[-1] == PROMPT.strip()
+
+        return self.wait_until(prompts, "the shell's prompt")
+
     def wait_for(self, text: str) -> list[str]:
         """The screen as soon as a text is on it."""
         return self.wait_until(lambda lines: any(text in line for line in lines), repr(text))

@@ -11,7 +11,7 @@ import pytest
 from profiler import cli
 from profiler.commands import stacks as command
 from profiler.commands.durations import Duration
-from profiler.stacks.dump import StackError
+from profiler.stacks.dump import StackError, ThreadStack
 from profiler.stacks.store import append_dump, stacks_path
 from tests.support.dumps import make_dump
 from tests.support.recordings import example, written_by_us
@@ -97,6 +97,29 @@ def test_without_py_spy_watching_is_refused_in_one_line(
     with written_by_us(example(), tmp_path / "r.bql"):
         run("stacks", str(tmp_path / "r.bql"), "--watch", status=2)
     assert capsys.readouterr().err == "bqlscope: no py-spy here, so call sites only\n"
+
+
+class FailingPySpy:
+    """A py-spy that never succeeds."""
+
+    def __init__(self, program: Path, native: bool) -> None:
+        self.native = native
+
+    def dump(self, pid: int) -> tuple[ThreadStack, ...]:
+        raise StackError(f"py-spy failed: process {pid} moved")
+
+
+def test_watching_goes_on_after_a_failure_and_gives_up_after_three(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "PySpy", FailingPySpy)
+    build = example(ticks_per_ns=1.0)
+    build.hold_now(0, 1)
+    with written_by_us(build, tmp_path / "r.bql"):
+        run("stacks", str(tmp_path / "r.bql"), "--watch", "--every", "0.1s", status=2)
+    err = capsys.readouterr().err.splitlines()
+    assert [line for line in err if "py-spy failed" in line] == err[1:]
+    assert len(err) == 4
 
 
 @pytest.mark.parametrize(

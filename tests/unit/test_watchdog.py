@@ -196,7 +196,7 @@ def test_a_process_that_dies_inside_a_hold_is_written_down_at_once(scene: Scene)
     assert not scene.watchdog.alive
 
 
-def test_a_dump_that_fails_is_the_callers_business(scene: Scene) -> None:
+def test_a_dump_that_fails_is_the_callers_business_and_is_tried_again(scene: Scene) -> None:
     def take(pid: int) -> tuple[ThreadStack, ...]:
         raise StackError("no permission")
 
@@ -205,6 +205,26 @@ def test_a_dump_that_fails_is_the_callers_business(scene: Scene) -> None:
     with pytest.raises(StackError, match="no permission"):
         scene.watchdog.look()
     assert scene.watchdog.finish() is None
+    scene.watchdog._take = scene.take
+    scene.watchdog.look()
+    assert scene.calls == []  # not before its time
+    scene.now += 1000 * MS
+    scene.watchdog.look()
+    assert len(scene.calls) == 1
+
+
+def test_a_hold_that_was_too_soon_is_dumped_if_it_goes_on(scene: Scene) -> None:
+    scene.hold()
+    scene.watchdog.look()
+    scene.release(hold=40 * MS)
+    scene.settle()
+    scene.hold()
+    scene.watchdog.look()
+    scene.watchdog.look()
+    assert (len(scene.calls), scene.watchdog.passed_over) == (1, 1)
+    scene.now += 1000 * MS
+    scene.watchdog.look()
+    assert (len(scene.calls), scene.watchdog.passed_over) == (2, 0)
 
 
 def test_looks_are_at_most_half_a_threshold_apart_and_not_too_many() -> None:
