@@ -23,6 +23,7 @@ from profiler.compare.text import factor, interval, number
 from profiler.compare.verdict import Verdict, build_verdict, difference_caveats
 from profiler.errors import RecordingError
 from profiler.model import Role
+from profiler.reports.devices import exits_table, queues_table
 from profiler.reports.figures import curve, heatmap_figure, pairs_table, roles_table, sites_table
 from profiler.reports.gaps import gaps
 from profiler.reports.model import (
@@ -321,6 +322,8 @@ def _placement_section(number_of: int, one: Contestant) -> Section:
         *timeline_blocks(worst.snapshot),
         roles_table(sample),
         sites_table(sample, MOST_SITES),
+        queues_table(sample),
+        exits_table(sample),
     ]
     return Section(anchor, title, tuple(block for block in blocks if block is not None))
 

@@ -39,6 +39,7 @@ def _losses(snapshots: Sequence[Snapshot]) -> Iterable[str]:
         "sites": "call site",
         "rows": "combination of thread and call site",
         "threads": "thread",
+        "queues": "disk queue",
     }
     for field, noun in words.items():
         lost = sum(getattr(s.losses, field) for s in snapshots)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from profiler.compare.own import product_version
 from profiler.layout import ClockKind
 from profiler.model import Snapshot
+from profiler.reports.devices import device_sections
 from profiler.reports.figures import (
     distribution_figures,
     heatmap_figure,
@@ -86,6 +87,7 @@ def _rest(source: Source, sample: Sample, host: Sequence[Fact]) -> list[Section]
     )
     return [
         Section("timeline", "The worst 50 ms", timeline_blocks(snapshot)),
+        *device_sections(sample),
         Section("measured", "How it was measured", (Facts(measured(source)),)),
         Section("gaps", "What was not measured", (Notes(gaps([snapshot], window_words(source))),)),
         Section("host", here, (Paragraph(note), Facts(tuple(host)))),
