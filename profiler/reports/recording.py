@@ -16,7 +16,7 @@ from profiler.reports.figures import (
     sites_table,
     sleeps_table,
 )
-from profiler.reports.gaps import gaps
+from profiler.reports.gaps import checked, gaps
 from profiler.reports.judge import hints, tiles, verdict
 from profiler.reports.model import (
     Block,
@@ -126,6 +126,7 @@ def measured(source: Source) -> tuple[Fact, ...]:
         ("Threads", f"{len(snapshot.threads)} at {counted(len(snapshot.sites), 'call site')}"),
         ("Clock", f"{kind}, {clock.ns_per_tick:.3g} ns a tick"),
         ("Blame", "each wait is split among all holds that overlapped it, to the tick"),
+        ("Checked", checked([snapshot])),
     )
 
 
