@@ -199,6 +199,12 @@ def test_the_verdict_grows_with_the_share_and_blames_the_scheduler_where_it_is_d
     assert verdict(machine(tmp_path, **parts)).startswith(begin)
 
 
+def test_a_holder_that_hardly_matters_is_not_the_place_to_begin(tmp_path: Path) -> None:
+    found = hints(machine(tmp_path, blame=MS, handoff=50 * MS, idle=100 * MS))
+    assert not any("Look first" in hint for hint in found)
+    assert found[-1].startswith("For 98 % of all waiting the lock was free")
+
+
 def test_an_empty_recording_gets_a_sentence_too(tmp_path: Path) -> None:
     build = RecordingBuilder()
     assert verdict(sample(tmp_path, build)).startswith("Nothing can be said")
