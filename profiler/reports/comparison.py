@@ -23,8 +23,9 @@ from profiler.compare.text import factor, interval, number
 from profiler.compare.verdict import Verdict, build_verdict, difference_caveats
 from profiler.errors import RecordingError
 from profiler.model import Role
+from profiler.reports.devices import exits_table, queues_table
 from profiler.reports.figures import curve, heatmap_figure, pairs_table, roles_table, sites_table
-from profiler.reports.gaps import gaps
+from profiler.reports.gaps import checked, gaps
 from profiler.reports.model import (
     Block,
     Cell,
@@ -321,6 +322,8 @@ def _placement_section(number_of: int, one: Contestant) -> Section:
         *timeline_blocks(worst.snapshot),
         roles_table(sample),
         sites_table(sample, MOST_SITES),
+        queues_table(sample),
+        exits_table(sample),
     ]
     return Section(anchor, title, tuple(block for block in blocks if block is not None))
 
@@ -339,6 +342,7 @@ def _measured(saved: Saved, contestants: Sequence[Contestant]) -> tuple[tuple[st
         ("Window", f"{window}; boot and warm-up subtracted" if "as" in window else window),
         ("Intervals", "95 %, bootstrap over trials; the trial is the unit, not the request"),
         ("Recordings", f"{recordings} read; every acquisition is in them, none sampled"),
+        ("Checked", checked([source.snapshot for one in contestants for source in one.sources])),
         ("Document", f"{saved.path}, written by bqlscope {saved.version}"),
     )
 

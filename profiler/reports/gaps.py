@@ -39,6 +39,7 @@ def _losses(snapshots: Sequence[Snapshot]) -> Iterable[str]:
         "sites": "call site",
         "rows": "combination of thread and call site",
         "threads": "thread",
+        "queues": "disk queue",
     }
     for field, noun in words.items():
         lost = sum(getattr(s.losses, field) for s in snapshots)
@@ -75,20 +76,24 @@ def _blame(snapshots: Sequence[Snapshot]) -> Iterable[str]:
         )
 
 
-def _laws(snapshots: Sequence[Snapshot]) -> Iterable[str]:
-    """How far the recordings add up."""
+def checked(snapshots: Sequence[Snapshot]) -> str:
+    """How far the recordings add up, as a fact."""
     reports = [check_snapshot(s) for s in snapshots]
     held = sum(report.count(Verdict.HOLDS) for report in reports)
-    violated = sum(report.count(Verdict.VIOLATED) for report in reports)
+    failed = sum(report.count(Verdict.VIOLATED) for report in reports)
     skipped = sum(report.count(Verdict.SKIPPED) for report in reports)
-    if violated:
+    parts = [f"{counted(held, 'conservation check')} hold"]
+    parts += [f"{failed} fail"] if failed else []
+    parts += [f"{skipped} could not be judged"] if skipped else []
+    return ", ".join(parts)
+
+
+def _laws(snapshots: Sequence[Snapshot]) -> Iterable[str]:
+    if not all(check_snapshot(s).ok for s in snapshots):
         yield (
-            f"The recording does not add up: {violated} of {held + violated} checks of its "
-            "conservation laws fail (`bqlscope check` lists them). Do not trust its numbers."
+            f"The recording does not add up: {checked(snapshots)} (`bqlscope check` lists them). "
+            "Do not trust its numbers."
         )
-    elif held:
-        end = f"; {skipped} could not be judged" if skipped else ""
-        yield f"Every wait and hold is accounted for: {counted(held, 'check')} hold{end}."
 
 
 def _rings(snapshots: Sequence[Snapshot]) -> Iterable[str]:

@@ -17,6 +17,9 @@ NOTICEABLE, SERIOUS = 0.01, 0.10
 LONG_WAIT = 1e6
 """Nanoseconds of a single wait that somebody may feel."""
 
+WORTH_A_LOOK = 0.05
+"""A part of all waiting below which a holder is not the place to begin."""
+
 MOSTLY = 0.25
 """A part of all waiting that is worth naming."""
 
@@ -86,6 +89,8 @@ def _top_holder(sample: Sample) -> list[str]:
     if not named or not sample.waited:
         return []
     (holder, site), most = max(named.items(), key=lambda item: item[1])
+    if most < WORTH_A_LOOK * sample.waited:
+        return []
     return [
         f"Look first at {site_words(site)} of {_the(holder)}: {rough(most / sample.waited)} of all "
         "waiting is for it."

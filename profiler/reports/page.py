@@ -212,7 +212,11 @@ def _cell(cell: Cell, column: Column, first: bool) -> Markup:
             aria_hidden="true",
             class_="bar",
         )
-    content = join(mark, cell.text, bar)
+    value, bracket, interval = cell.text.partition(" [")
+    words: list[Markup | str] = [cell.text]
+    if column.wraps and bracket:  # an interval goes to a line of its own, whole
+        words = [value, " ", tag("span", f"[{interval}", class_="short")]
+    content = join(mark, words, bar)
     short = "short" if len(cell.text) <= SHORT else None
     if first:
         return tag("th", content, scope="row", class_=short)

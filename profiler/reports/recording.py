@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from profiler.compare.own import product_version
 from profiler.layout import ClockKind
 from profiler.model import Snapshot
+from profiler.reports.devices import device_sections
 from profiler.reports.figures import (
     distribution_figures,
     heatmap_figure,
@@ -15,7 +16,7 @@ from profiler.reports.figures import (
     sites_table,
     sleeps_table,
 )
-from profiler.reports.gaps import gaps
+from profiler.reports.gaps import checked, gaps
 from profiler.reports.judge import hints, tiles, verdict
 from profiler.reports.model import (
     Block,
@@ -86,6 +87,7 @@ def _rest(source: Source, sample: Sample, host: Sequence[Fact]) -> list[Section]
     )
     return [
         Section("timeline", "The worst 50 ms", timeline_blocks(snapshot)),
+        *device_sections(sample),
         Section("measured", "How it was measured", (Facts(measured(source)),)),
         Section("gaps", "What was not measured", (Notes(gaps([snapshot], window_words(source))),)),
         Section("host", here, (Paragraph(note), Facts(tuple(host)))),
@@ -124,6 +126,7 @@ def measured(source: Source) -> tuple[Fact, ...]:
         ("Threads", f"{len(snapshot.threads)} at {counted(len(snapshot.sites), 'call site')}"),
         ("Clock", f"{kind}, {clock.ns_per_tick:.3g} ns a tick"),
         ("Blame", "each wait is split among all holds that overlapped it, to the tick"),
+        ("Checked", checked([snapshot])),
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from profiler.layout import Role
 from profiler.reader import Recording
+from profiler.reports.devices import device_sections, queues_table
 from profiler.reports.figures import (
     curve,
     distribution_figures,
@@ -22,8 +23,9 @@ from profiler.reports.figures import (
     sleeps_table,
 )
 from profiler.reports.judge import hints, verdict
+from profiler.reports.model import Figure, Table
 from profiler.reports.sample import Sample
-from tests.support.recordings import RecordingBuilder
+from tests.support.recordings import RecordingBuilder, example
 from tests.support.reports import MS, busy
 
 
@@ -197,9 +199,40 @@ def test_the_verdict_grows_with_the_share_and_blames_the_scheduler_where_it_is_d
     assert verdict(machine(tmp_path, **parts)).startswith(begin)
 
 
+def test_a_holder_that_hardly_matters_is_not_the_place_to_begin(tmp_path: Path) -> None:
+    found = hints(machine(tmp_path, blame=MS, handoff=50 * MS, idle=100 * MS))
+    assert not any("Look first" in hint for hint in found)
+    assert found[-1].startswith("For 98 % of all waiting the lock was free")
+
+
 def test_an_empty_recording_gets_a_sentence_too(tmp_path: Path) -> None:
     build = RecordingBuilder()
     assert verdict(sample(tmp_path, build)).startswith("Nothing can be said")
     build.acquire(build.thread(Role.RCU, "call_rcu"), 0, hold=5)
     build.sync()
     assert verdict(sample(tmp_path, build)).startswith("No virtual CPU was recorded")
+
+
+def test_disk_queues_and_exits_have_a_section_where_they_were_recorded(tmp_path: Path) -> None:
+    (section,) = device_sections(sample(tmp_path, example()))
+    figure, queues, exits = section.blocks
+    assert isinstance(figure, Figure)
+    assert isinstance(queues, Table)
+    assert isinstance(exits, Table)
+    assert "disk0 queue 0 (iothread): 11 requests, at most 10.0 µs" in figure.alternative
+    cells = [cell.text for cell in queues.rows[0]]
+    assert cells[:2] == ["disk0 queue 0 (iothread)", "11"]
+    assert cells[3:6] == ["8", "3", "0"]
+    assert cells[8:] == ["10.0 µs", "1"]
+    assert [cell.text for cell in exits.rows[0]][:2] == ["port access", "19"]
+
+
+def test_requests_of_trials_are_added_up(tmp_path: Path) -> None:
+    table = queues_table(sample(tmp_path, example(), example()))
+    assert table is not None
+    assert table.rows[0][1].text == "22"
+
+
+def test_recordings_without_queues_have_no_such_section(tmp_path: Path) -> None:
+    assert device_sections(sample(tmp_path)) == []
+    assert queues_table(sample(tmp_path)) is None
