@@ -14,7 +14,7 @@ import numpy as np
 MAGIC = 0x31_4345_524C_5142
 """First eight bytes of a complete recording: "BQLREC1" and a zero."""
 
-VERSION = 2
+VERSION = 3
 BUCKETS = 360
 """Buckets of each histogram; the last one takes everything above 2**47 ticks."""
 

@@ -50,7 +50,7 @@
 #include <stdint.h>
 
 #define BQLREC_MAGIC UINT64_C(0x314345524c5142) /* the bytes "BQLREC1\0" */
-#define BQLREC_VERSION 2u
+#define BQLREC_VERSION 3u
 
 #define BQLREC_THREADS 256u
 #define BQLREC_SITES 1024u       /* site 0 is "(other)": what no other site has room for */

@@ -19,7 +19,7 @@ def read(path: Path) -> Snapshot:
 
 DAMAGE = {
     "magic": (0, "not a recording"),
-    "version": (9, "layout version 9; this program reads version 2"),
+    "version": (9, "layout version 9; this program reads version 3"),
     "header_size": (8, "the header is too short"),
     "file_size": (1 << 40, "truncated: "),
     "buckets": (361, "361 histogram buckets"),
