@@ -22,11 +22,11 @@ SOURCE_DIRS := $(wildcard vmm profiler exporters grafana tests)
 C_FILES = $(shell find $(SOURCE_DIRS) -name '*.[ch]' ! -name _native.c)
 PY_FILES = $(shell find $(SOURCE_DIRS) setup.py -name '*.py')
 
-.PHONY: help setup compare test build lint format asan tsan stress fuzz bench linux-guest bench-deps metrics-doc lock clean distclean
+.PHONY: help setup compare test build lint format asan tsan stress fuzz bench linux-guest bench-deps metrics-doc dashboards demo-metrics dashboard-images lock clean distclean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
-		| while IFS=$$'\t' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
+		| while IFS=$$'\t' read -r name text; do printf '  %-16s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo "  Options go through ARGS, as in: make compare ARGS='--trials 9'"
 
@@ -96,6 +96,17 @@ bench-deps: ## as root on Debian 12: QEMU 10 from backports, fio, for side-by-si
 metrics-doc: build ## write docs/metrics.md anew from the table of metrics
 	$(BIN)/python -m exporters.reference docs/metrics.md
 
+dashboards: build ## write grafana's dashboards and rules anew from their Python source
+	$(BIN)/python -m grafana $(ARGS)
+
+demo-metrics: build ## Prometheus against two live VMs under load, until Ctrl-C; installs prometheus
+	@scripts/bootstrap.sh --prometheus
+	@$(BIN)/python -m grafana.demo $(ARGS)
+
+dashboard-images: build ## draw the dashboards with live figures to docs/images
+	@scripts/bootstrap.sh --prometheus
+	$(BIN)/python -m grafana.images $(ARGS)
+
 lock: setup ## pin the newest versions that pyproject.toml allows into requirements/dev.txt
 	$(BIN)/python -m piptools compile --quiet --upgrade --extra dev --allow-unsafe \
 		--generate-hashes --strip-extras --no-emit-index-url --no-emit-trusted-host \
@@ -106,7 +117,7 @@ lock: setup ## pin the newest versions that pyproject.toml allows into requireme
 clean: ## remove everything built; keeps .venv
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis $(INSTALLED)
 	rm -f vmm/_native*.so vmm/_native.c vmm/guest/*.elf vmm/guest/*.o profiler/preload/*.so
-	find vmm profiler exporters tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find vmm profiler exporters grafana tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## clean, and remove .venv too
 	rm -rf $(VENV)

@@ -4,6 +4,7 @@
 #
 #   bootstrap.sh --venv DIR     compiler and headers, then DIR with the locked Python packages
 #   bootstrap.sh --test-tools   programs that some tests use, as far as that is possible
+#   bootstrap.sh --prometheus   Prometheus, for the demo of the exporter
 #   bootstrap.sh --qemu         QEMU 10 (from backports on Debian 12) and fio; asks for root
 #   bootstrap.sh --backports    let apt see Debian 12's backports; installs nothing
 #
@@ -107,6 +108,16 @@ want_test_tools() {
     fi
 }
 
+# Debian's package starts a server on port 9090 as well; the demo runs its own and leaves that alone.
+install_prometheus() {
+    command -v prometheus >/dev/null && return 0
+    if ((EUID != 0)) || ! command -v dpkg-query >/dev/null; then
+        die "no prometheus here; run: sudo apt install prometheus"
+    fi
+    say "installing prometheus"
+    apt_install prometheus
+}
+
 # Prints the address of the machine's own Debian source, in deb822 or one-line form. Which of the
 # files exist differs from machine to machine; an empty answer is for the caller to judge.
 debian_uri() {
@@ -157,7 +168,8 @@ see_backports() {
 case "${1:-}" in
 --venv) make_venv "${2:?--venv takes a directory}" ;;
 --test-tools) install_test_tools ;;
+--prometheus) install_prometheus ;;
 --qemu) install_qemu ;;
 --backports) see_backports ;;
-*) die "usage: $0 --venv DIR | --test-tools | --qemu | --backports" ;;
+*) die "usage: $0 --venv DIR | --test-tools | --prometheus | --qemu | --backports" ;;
 esac
