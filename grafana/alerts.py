@@ -41,8 +41,8 @@ ALERTS = (
         f" time() - {names.PROCESS_START.name} > {thresholds.YOUNG_SECONDS:g}",
         "0s",
         f"{{{{ $labels.role }}}} threads of {_VM} held the big lock for long",
-        'About {{ $value | printf "%.0f" }} holds in 5 minutes lasted longer than'
-        f" {thresholds.LONG_HOLD_SECONDS * 1e3:.0f} ms. Everything that needs the lock stood still"
+        f"Holds longer than {thresholds.LONG_HOLD_SECONDS * 1e3:.0f} ms in the last 5 minutes:"
+        ' about {{ $value | printf "%.0f" }}. Everything that needs the lock stood still'
         " meanwhile.",
     ),
     Alert(
