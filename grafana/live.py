@@ -75,11 +75,15 @@ class _Home:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        """Start a process whose output goes to NAME.log and whose recordings are in NAME."""
+        """Start a process whose output goes to NAME.log.
+
+        What stands behind the last hyphen of NAME is where it keeps and looks for recordings: no
+        other VM of this user gets into the figures.
+        """
         runtime = self.path / name.rpartition("-")[2]
         runtime.mkdir(mode=0o700, exist_ok=True)
-        environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
-        environment["PYTHONPATH"] = str(HOME.parent)
+        environment = {**os.environ, "PYTHONPATH": str(HOME.parent)}
+        environment |= dict.fromkeys(("XDG_RUNTIME_DIR", "TMPDIR"), str(runtime))
         with (self.path / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 command,

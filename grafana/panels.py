@@ -225,14 +225,22 @@ def grid(about: About, columns: Columns, *queries: Query) -> table.Panel:
     return _dressed(panel, about)
 
 
-def matrix(about: About, row: str, column: str, query: Query) -> table.Panel:
-    """A table with a line for each value of one label and a column for each of another."""
+def matrix(about: About, row: str, column: str, heading: str, query: Query) -> table.Panel:
+    """A table with a line for each value of one label and a column for each of another.
+
+    `heading` is that of the first column.
+    """
     options = {"rowField": row, "columnField": column, "valueField": "Value", "emptyValue": "zero"}
     panel = (
         table.Panel()
         .targets(_queries([query], True, PromQueryFormat.TABLE))
         .with_transformation(
             models.DataTransformerConfig(id_val="groupingToMatrix", options=options)
+        )
+        .with_transformation(
+            models.DataTransformerConfig(
+                id_val="organize", options={"renameByName": {rf"{row}\{column}": heading}}
+            )
         )
         .color_scheme(dashboard.FieldColor().mode(models.FieldColorModeId.CONTINUOUS_BL_YL_RD))
         .cell_options(common_models.TableColoredBackgroundCellOptions())

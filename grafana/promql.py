@@ -69,5 +69,10 @@ class Scope:
         return f"histogram_quantile({q}, {counts})"
 
 
+def largest(expr: str) -> str:
+    """The ten largest of what is not nought."""
+    return f"topk(10, {expr} > 0)"
+
+
 def _sum(by: str) -> str:
     return f"sum by ({by}) " if by else "sum"

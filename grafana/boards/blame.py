@@ -16,7 +16,7 @@ from grafana.panels import (
     number,
     ranking,
 )
-from grafana.promql import Scope
+from grafana.promql import Scope, largest
 
 _S = Scope("vm", waiter_role="role")
 _HANDOFF, _UNKNOWN = 'holder_role="handoff"', 'holder_role="unknown"'
@@ -112,6 +112,7 @@ def _pairs() -> Panels:
             ),
             "waiter_role",
             "holder_role",
+            "Waiter",
             Query(_blocked(by="waiter_role, holder_role")),
         ),
         grid(
@@ -144,7 +145,7 @@ def _pairs() -> Panels:
                 PLAIN,
                 width=24,
             ),
-            Query(f"topk(10, {_blocked(_HOLDER, by='holder_site')})", "{{holder_site}}"),
+            Query(largest(_blocked(_HOLDER, by="holder_site")), "{{holder_site}}"),
         ),
     )
 
@@ -166,7 +167,7 @@ def _time() -> Panels:
                 "The same by the place where the holder took the lock, the ten largest.",
                 PLAIN,
             ),
-            Query(f"topk(10, {_blocked(by='holder_site')})", "{{holder_site}}"),
+            Query(largest(_blocked(by="holder_site")), "{{holder_site}}"),
         ),
         graph(
             About(

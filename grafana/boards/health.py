@@ -88,7 +88,7 @@ def _recorders() -> Panels:
                 "1 while acquisitions of a VM are recorded. At 0 its counters stand still.",
                 PLAIN,
             ),
-            Query(_S.select(names.RECORDING_ENABLED), "{{vm}}"),
+            Query(_S.select(names.RECORDING_ENABLED), "{{vm}}, {{instance}}"),
             most=1,
         ),
         graph(

@@ -17,7 +17,7 @@ from grafana.panels import (
     number,
     ranking,
 )
-from grafana.promql import WINDOW, Scope
+from grafana.promql import WINDOW, Scope, largest
 from grafana.thresholds import HELD_RATIO, LONG_HOLD_SECONDS, STUCK_SECONDS, WAIT_P99_SECONDS
 
 _S = Scope("vm", "role")
@@ -188,7 +188,7 @@ def _waiting_where() -> Panels:
                 " is the device the guest accessed.",
                 SHARE,
             ),
-            Query(f"topk(10, {_S.total_rate(names.WAIT, by='site', suffix='_sum')})", "{{site}}"),
+            Query(largest(_S.total_rate(names.WAIT, by="site", suffix="_sum")), "{{site}}"),
         ),
     )
 
@@ -231,7 +231,7 @@ def _holding_where() -> Panels:
                 " must leave the lock first.",
                 SHARE,
             ),
-            Query(f"topk(10, {_S.total_rate(names.HOLD, by='site', suffix='_sum')})", "{{site}}"),
+            Query(largest(_S.total_rate(names.HOLD, by="site", suffix="_sum")), "{{site}}"),
         ),
     )
 
@@ -274,7 +274,8 @@ def _work() -> Panels:
 
 def _tables() -> Panels:
     owner = f"{_S.select(names.OWNER, _ANY_ROLE)} * {_PER_TARGET} group_left ()"
-    lasted = f"time() - max by (vm) ({_S.select(names.PROCESS_START)})"
+    lasted = f"time() - max by (instance, vm) ({_S.select(names.PROCESS_START)})"
+    held = f"avg_over_time({_S.select(names.HELD_RATIO)}[{WINDOW}])"
     return (
         grid(
             About(
@@ -304,13 +305,13 @@ def _tables() -> Panels:
                 SECONDS,
             ),
             Columns(
-                {"vm": "VM"},
+                {"vm": "VM", "instance": "Exporter"},
                 {"Age": SECONDS, "Lock held": SHARE, "vCPU wait p99": SECONDS},
                 sort="Lock held",
                 limits={"Lock held": (HELD_RATIO / 2, HELD_RATIO), "vCPU wait p99": _WAIT_LIMITS},
             ),
             Query(lasted),
-            Query(f"max by (vm) (avg_over_time({_S.select(names.HELD_RATIO)}[{WINDOW}]))"),
-            Query(_S.quantile(0.99, names.WAIT, _VCPU, by="vm")),
+            Query(f"max by (instance, vm) ({held})"),
+            Query(_S.quantile(0.99, names.WAIT, _VCPU, by="instance, vm")),
         ),
     )
