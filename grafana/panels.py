@@ -26,7 +26,8 @@ from grafana_foundation_sdk.models import dashboard as models
 from grafana_foundation_sdk.models import heatmap as heatmap_models
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
-SECONDS, SHARE, PER_SECOND, PLAIN, BYTES = "s", "percentunit", "ops", "short", "bytes"
+SECONDS, SHARE, PER_SECOND, PLAIN = "s", "percentunit", "ops", "short"
+BYTES, BYTES_PER_SECOND = "bytes", "binBps"
 DATASOURCE = common_models.DataSourceRef(type_val="prometheus", uid="$datasource")
 GREEN, ORANGE, RED = "green", "orange", "red"
 

@@ -244,8 +244,8 @@ def _work() -> Panels:
         ),
         graph(
             About(
-                "vCPU exits that took the lock",
-                "By what the exit was. Exits that need no lock are not counted.",
+                "vCPU exits to user space",
+                "By what for. What the kernel handles is not counted.",
                 PER_SECOND,
             ),
             Query(_S.total_rate(names.VCPU_EXITS, by="kind"), "{{kind}}"),
@@ -268,6 +268,25 @@ def _work() -> Panels:
             ),
             Query(_S.total_rate(names.THREAD_RUNQUEUE, by="role"), "{{role}}"),
             stacked=True,
+        ),
+        graph(
+            About(
+                "Disk requests by placement",
+                "Completed per second, by who processes the queue: the vCPU that kicked and the"
+                " main loop hold the lock meanwhile, an iothread does not. For bqlscope's own VMM"
+                " only.",
+                PER_SECOND,
+            ),
+            Query(_S.total_rate(names.BLK_REQUESTS, by="placement"), "{{placement}}"),
+        ),
+        graph(
+            About(
+                "Disk latency p99 by placement",
+                "99 of 100 requests take less. For bqlscope's own VMM only.",
+                SECONDS,
+            ),
+            Query(_S.quantile(0.99, names.BLK_DURATION, by="placement"), "{{placement}}"),
+            log=True,
         ),
     )
 

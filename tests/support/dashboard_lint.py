@@ -14,7 +14,7 @@ from typing import Any
 from grafana.query import Json, Target, filled, panels, targets, variables
 from tests.support.promql import Selector, selectors
 
-UNITS = {"s", "percentunit", "ops", "short", "bytes", "none"}
+UNITS = {"s", "percentunit", "ops", "short", "bytes", "binBps"}
 """Those of Grafana's units that are used here."""
 
 NEED_UNITS = {"stat", "table", "timeseries", "gauge"}
