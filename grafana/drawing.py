@@ -270,12 +270,13 @@ def _ranking(axes: Axes, shown: Shown) -> None:
     axes.axis("off")
     limited = len(shown.limits) > 1
     largest = max(value for _, value in found) or 1.0
-    room = 24 if shown.panel["gridPos"]["w"] < 12 else 34
+    narrow = shown.panel["gridPos"]["w"] < 12
     for index, (name, value) in enumerate(found):
         warm = mpl.colormaps["YlOrRd"](0.3 + 0.6 * value / largest)
         colour = shown.colour(value) if limited else warm
         axes.barh(index, value / largest * 0.45, left=0.4, height=0.62, color=colour)
-        axes.text(0.39, index, _short(name, room), ha="right", va="center", fontsize=7.5)
+        label = axes.text(0.39, index, _short(name, 32), ha="right", va="center")
+        label.set_fontsize(6.5 if narrow else 7.5)
         axes.text(0.87, index, text(value, shown.unit), va="center", fontsize=8)
     axes.set(xlim=(0, 1), ylim=(max(len(found) - 0.4, 4.4), -0.6))
 
@@ -328,7 +329,7 @@ def _table(axes: Axes, shown: Shown) -> None:
                     at - step / 2,
                     at + step / 2,
                     color=shade,
-                    alpha=0.75,
+                    alpha=0.08 + 0.67 * cell.share,
                     linewidth=0,
                 )
             axes.text(edges[column] + 0.006, at, _short(cell.text, 40), va="center", fontsize=7.5)

@@ -34,13 +34,14 @@ from grafana.alerts import alert_groups
 from grafana.files import HOME, yaml_text
 from grafana.rules import recording_groups
 
-PLACEMENTS: Mapping[str, tuple[str, ...]] = {
-    "mainloop": ("--drive", "driver=null,size=64M"),
-    "iothread": ("--object", "iothread,id=io0", "--drive", "driver=null,size=64M,iothread=io0"),
+PLACEMENTS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "mainloop": ((), ""),
+    "iothread": (("--object", "iothread,id=io0"), ",iothread=io0"),
 }
-"""By variant: options of `bqlscope run` for one disk that is there at once with every answer."""
+"""By variant: options of `bqlscope run`, and what to append to its disk's."""
 
 GUEST = "rw=read iodepth=32 bs=4096 irq=1 ms=86400000"
+IMAGE_BYTES = 64 << 20
 START_SECONDS = 60.0
 END_SECONDS = 10.0
 STEP_SECONDS = 0.1
@@ -137,18 +138,34 @@ def live(options: Options, stop: threading.Event | None = None) -> Iterator[Live
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="bqlscope-demo-"))
         home = _Home(Path(directory), stop or threading.Event())
         stack.callback(home.end)
-        exporters = {variant: _start_vm(home, variant, options) for variant in PLACEMENTS}
+        drive = _make_image(home.path / "disk.img")
+        exporters = {variant: _start_vm(home, variant, drive, options) for variant in PLACEMENTS}
         _write_targets(home.path, exporters)
         yield Live(_start_prometheus(home, program, options), exporters)
 
 
-def _start_vm(home: _Home, variant: str, options: Options) -> str:
+def _make_image(path: Path) -> str:
+    """A disk without holes, for several readers; past the page cache where that is possible."""
+    block = os.urandom(1 << 20)
+    with path.open("wb") as file:
+        for _ in range(IMAGE_BYTES // len(block)):
+            file.write(block)
+    drive = f"file={str(path).replace(',', ',,')},readonly=on"
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC))
+    except OSError:
+        return f"{drive},cache=writeback"
+    return f"{drive},cache=none"
+
+
+def _start_vm(home: _Home, variant: str, drive: str, options: Options) -> str:
     """A VM and its exporter; gives the exporter's address once it shows the VM."""
     python = (sys.executable, "-m")
+    objects, placed = PLACEMENTS[variant]
     vm = home.start(
         f"vm-{variant}",
         *(*python, "vmm", "run", "--kernel", "micro", "--smp", "2", "--serial", "null"),
-        *("--accel", options.accel, "--append", GUEST, *PLACEMENTS[variant]),
+        *("--accel", options.accel, "--append", GUEST, *objects, "--drive", drive + placed),
     )
     listing = home.path / f"{variant}.json"
     exporter = home.start(

@@ -197,3 +197,10 @@ def test_the_runbook_has_a_section_for_every_alert_and_the_alerts_link_there() -
 def test_the_runbook_can_be_elsewhere() -> None:
     text = generated("https://wiki.example/bql")[Path("prometheus/alerts.yml")]
     assert "runbook_url: https://wiki.example/bql#bqlstuck" in text
+
+
+@pytest.mark.parametrize("uid", BOARDS)
+def test_a_dashboard_has_a_picture_that_is_small_and_shown(uid: str) -> None:
+    picture = ROOT / "docs" / "images" / f"{uid.removeprefix('bqlscope-')}.png"
+    assert picture.stat().st_size < 200_000, "run `make dashboard-images`"
+    assert f"docs/images/{picture.name}" in (HOME / "README.md").read_text()
