@@ -83,7 +83,7 @@ ALERTS = (
     Alert(
         "ExporterStale",
         "warning",
-        f'up{{job=~".*bqlscope.*"}} == 0 or {names.COLLECTOR_SUCCESS.name} == 0',
+        f'up{{job=~"{thresholds.EXPORTER_JOBS}"}} == 0 or {names.COLLECTOR_SUCCESS.name} == 0',
         "2m",
         "The exporter {{ $labels.instance }} has no fresh figures",
         "{{ if $labels.collector }}Its collector {{ $labels.collector }} fails.{{ else }}It does"

@@ -23,3 +23,6 @@ YOUNG_SECONDS = 600.0
 
 SCRAPE_SECONDS = 15
 """How often the shipped configuration scrapes and evaluates, and what Grafana is told of it."""
+
+EXPORTER_JOBS = ".*bqlscope.*"
+"""Which jobs are exporters: series that Prometheus makes itself do not say what a target is."""

@@ -17,10 +17,12 @@ from grafana.panels import (
     number,
 )
 from grafana.promql import SCRAPE_DURATION, SCRAPE_SAMPLES, UP, WINDOW, Scope
+from grafana.thresholds import EXPORTER_JOBS
 
 _S = Scope("vm")
 _LIVE, _DEAD = 'state="live"', 'state="dead"'
 _EXPORTER = "{{instance}}"
+_JOBS = f'job=~"{EXPORTER_JOBS}"'
 
 
 def board() -> Board:
@@ -44,9 +46,9 @@ def board() -> Board:
 def _now() -> Panels:
     cpu = _S.total_rate(names.EXPORTER_CPU)
     lost = f"sum(increase({_S.select(names.RECORDING_LOST)}[{WINDOW}]))"
-    silent = f"count({_S.select(UP)} == 0) or vector(0)"
+    silent = f"count({_S.select(UP, _JOBS)} == 0) or vector(0)"
     numbers: tuple[tuple[str, str, str, str, tuple[float, ...]], ...] = (
-        ("Exporters that answer", "Of the chosen jobs.", PLAIN, f"sum({_S.select(UP)})", ()),
+        ("Exporters that answer", "Of the chosen jobs.", PLAIN, f"sum({_S.select(UP, _JOBS)})", ()),
         ("Silent exporters", "ExporterStale fires after 2 minutes.", PLAIN, silent, (1,)),
         (
             "Live processes",
@@ -127,7 +129,7 @@ def _cost() -> Panels:
                 " figures at all.",
                 SECONDS,
             ),
-            Query(_S.select(SCRAPE_DURATION), _EXPORTER),
+            Query(_S.select(SCRAPE_DURATION, _JOBS), _EXPORTER),
         ),
         graph(
             About(
@@ -160,7 +162,7 @@ def _cost() -> Panels:
                 "What a scrape adds to Prometheus. It grows with roles × call sites.",
                 PLAIN,
             ),
-            Query(_S.select(SCRAPE_SAMPLES), _EXPORTER),
+            Query(_S.select(SCRAPE_SAMPLES, _JOBS), _EXPORTER),
         ),
         graph(
             About("Memory of exporters", "Resident.", BYTES),

@@ -184,9 +184,9 @@ def _waiting_where() -> Panels:
         ranking(
             About(
                 "Call sites that wait most",
-                "Seconds waited per second, by the place that asked for the lock: for vCPUs that"
-                " is the device the guest accessed.",
-                SHARE,
+                "Threads that wait at an average instant, by the place that asked for the lock: for"
+                " vCPUs that is the device the guest accessed.",
+                PLAIN,
             ),
             Query(largest(_S.total_rate(names.WAIT, by="site", suffix="_sum")), "{{site}}"),
         ),

@@ -149,7 +149,7 @@ def _target_rate_interval(dashboard: Json) -> Iterator[str]:
 def _target_matcher(label: str) -> Rule:
     def rule(dashboard: Json) -> Iterator[str]:
         for title, selector in _selectors(dashboard):
-            if selector.matchers.get(label) != f"${label}":
+            if (label, f"${label}") not in selector.matchers:
                 yield f"{title}: {selector.name} without {label}=~"
 
     return rule

@@ -20,9 +20,14 @@ class Selector:
         return self.node.name or ""
 
     @property
-    def matchers(self) -> dict[str, str]:
-        """Values by label."""
-        return {each.name: each.value for each in self.node.matchers.matchers}
+    def matchers(self) -> set[tuple[str, str]]:
+        """Labels with their values; there may be several matchers of one label."""
+        return {(each.name, each.value) for each in self.node.matchers.matchers}
+
+    @property
+    def labels(self) -> set[str]:
+        """The labels that are matched."""
+        return {label for label, _ in self.matchers}
 
     @property
     def function(self) -> str:

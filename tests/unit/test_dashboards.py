@@ -135,7 +135,7 @@ def test_a_dashboard_asks_only_for_series_and_labels_that_exist(uid: str) -> Non
         labels: set[str] = set(TARGET_LABELS)
         for selector in read:
             assert selector.name in known, expr
-            assert set(selector.matchers) <= known[selector.name] | TARGET_LABELS, expr
+            assert selector.labels <= known[selector.name] | TARGET_LABELS, expr
             labels |= known[selector.name]
         assert grouping_labels(expr) <= labels, expr
 
@@ -145,7 +145,7 @@ def test_a_rule_asks_only_for_series_and_labels_that_exist(expr: str) -> None:
     known = known_series()
     for selector in selectors(expr):
         assert selector.name in known
-        assert set(selector.matchers) <= known[selector.name] | TARGET_LABELS
+        assert selector.labels <= known[selector.name] | TARGET_LABELS
         assert not selector.name.endswith("_total") or selector.function in ("rate", "increase")
 
 
