@@ -138,7 +138,7 @@ def qemu_recorder_report(result: QemuRecorderResult) -> RenderableType:
     note = f"QEMU {result.qemu.version}; {result.plan.trials} interleaved rounds; ratios per round"
     parts.append(_note(note))
     if result.load_average > BUSY:
-        parts.append(_note(_busy(result.load_average)))
+        parts.append(_note(f"the machine was busy (load average {result.load_average:.1f})"))
     return Group(*parts)
 
 
