@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from profiler.commands.output import STDOUT, output_file, write_json
+from profiler.commands.output import STDOUT, json_option, output_file, write_json
 from profiler.commands.summary import MAX_WIDTH, duration
 from profiler.errors import UserError
 from profiler.qemu.peer import monitors_of, require_peer, require_process
@@ -66,14 +66,7 @@ EXIT_SIGNALLED = 128
     type=click.IntRange(0, 10_000),
     help="Call sites to show; those of the big lock come first.",
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Also write all totals as JSON ('-': standard output, instead of the table).",
-)
+@json_option("Also write all totals as JSON ('-': standard output, instead of the table).")
 @click.option(
     "--save",
     "save_path",

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from profiler.check import LAWS, Check, Report, Verdict, check_snapshot
-from profiler.commands.output import STDOUT, output_file, write_json
+from profiler.commands.output import STDOUT, json_option, write_json
 from profiler.errors import EXIT_VIOLATED
 from profiler.model import Snapshot
 from profiler.reader import Recording
@@ -22,14 +22,7 @@ _STYLES = {Verdict.HOLDS: "green", Verdict.TOLERATED: "yellow", Verdict.VIOLATED
 
 @click.command()
 @click.argument("recording", metavar="FILE|PID")
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Also write every single check as JSON ('-': standard output, instead of the table).",
-)
+@json_option("Also write every single check as JSON ('-': standard output, instead of the table).")
 @click.pass_context
 def check(ctx: click.Context, recording: str, json_path: Path | None) -> None:
     """Check a recording against its conservation laws.

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from profiler.commands.output import STDOUT, output_file, write_json
+from profiler.commands.output import STDOUT, json_option, write_json
 from profiler.commands.summary import summary_console
 from profiler.compare.metrics import ONE_BUCKET
 from profiler.compare.saved import is_comparison, load_comparison
@@ -47,14 +47,7 @@ SAME = 1.005
     type=click.IntRange(0, 1000),
     help="Call sites to show, those that changed most first; 0 for none.",
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Also write all changes as JSON ('-': standard output, instead of the tables).",
-)
+@json_option("Also write all changes as JSON ('-': standard output, instead of the tables).")
 def diff(a: str, b: str, sites: int, json_path: Path | None) -> None:
     """Show what changed from A to B, the largest changes first.
 

@@ -6,15 +6,18 @@
 
 import json
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from profiler.errors import UserError
 
 STDOUT = Path("-")
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 def output_file(
@@ -33,6 +36,18 @@ def output_file(
     if not os.access(value if value.exists() else value.parent, os.W_OK):
         raise click.BadParameter(f"{value}: no permission to write there")
     return value
+
+
+def json_option(help_text: str) -> Callable[[_Command], _Command]:
+    """The option `--json FILE`, as parameter `json_path`; `-` is standard output."""
+    return click.option(
+        "--json",
+        "json_path",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        callback=output_file,
+        help=help_text,
+    )
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from profiler.commands.output import output_file, write_json
+from profiler.commands.output import json_option, output_file, write_json
 from profiler.errors import EXIT_VIOLATED, UserError
 from profiler.reader import Recording
 from profiler.traces.capture import Capture, Limits, Progress, Totals
@@ -85,14 +85,7 @@ def _size(
     help="Keep the N files before the current one as FILE.1 (the newest), FILE.2, …; each of"
     " --size-limit (default 256M).",
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Write the totals as JSON ('-': standard output).",
-)
+@json_option("Write the totals as JSON ('-': standard output).")
 @click.option("--quiet", is_flag=True, help="Nothing on standard error but errors.")
 @click.pass_context
 def record(

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from profiler.commands.durations import Duration
-from profiler.commands.output import STDOUT, output_file, write_json
+from profiler.commands.output import STDOUT, json_option, write_json
 from profiler.errors import UserError
 from profiler.model import Snapshot
 from profiler.qemu.stopping import StopRequest
@@ -69,14 +69,7 @@ MOST_FAILURES = 3
     show_default=True,
     help="Holds and call sites to show.",
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Also write everything as JSON ('-': standard output, instead of text).",
-)
+@json_option("Also write everything as JSON ('-': standard output, instead of text).")
 def stacks(
     recording: str,
     watch: bool,

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from profiler.blame import BlameMatrix, blame_matrix
-from profiler.commands.output import STDOUT, output_file, write_json
+from profiler.commands.output import STDOUT, json_option, write_json
 from profiler.model import Blocked, Clock, Snapshot
 from profiler.reader import Recording
 from profiler.summary import Line, QueueLine, summarise
@@ -44,14 +44,7 @@ _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
     type=click.IntRange(0, 1000),
     help="Call sites to show, those with the longest waits first; 0 for none.",
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Also write all figures as JSON ('-': standard output, instead of the tables).",
-)
+@json_option("Also write all figures as JSON ('-': standard output, instead of the tables).")
 def summary(recording: str, sites: int, json_path: Path | None) -> None:
     """Show who took the lock, who waited for it, and for whom.
 
