@@ -47,11 +47,14 @@ def use_native_variant(variant: str) -> None:
 def take_interrupts() -> None:
     """Undo what a shell does to a job in the background, here and in the programs tests start.
 
-    Such a job begins with SIGINT ignored, and so would everything below it: a test that interrupts
-    something would wait for good.
+    Such a job begins with SIGINT and SIGQUIT ignored, one of nohup with SIGHUP, and so would
+    everything below it: a test that interrupts something would wait for good.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class KvmLedger:

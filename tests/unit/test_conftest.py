@@ -88,15 +88,18 @@ def test_a_session_in_the_background_still_takes_interrupts(session: pytest.Pyte
         """
         import signal, subprocess, sys
 
-        SHOW = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+        NUMBERS = "signal.SIGINT, signal.SIGQUIT, signal.SIGHUP"
+        SHOW = f"import signal; print([n for n in ({NUMBERS}) if signal.getsignal(n) is signal.SIG_IGN])"
 
-        def test_neither_we_nor_a_child_ignore_sigint():
+        def test_neither_we_nor_a_child_ignore_what_ends_a_program():
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-            assert subprocess.check_output([sys.executable, "-c", SHOW]) == b"False\\n"
+            assert subprocess.check_output([sys.executable, "-c", SHOW]) == b"[]\\n"
         """
     )
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    numbers = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         session.runpytest_subprocess().assert_outcomes(passed=1)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
