@@ -89,7 +89,8 @@ def test_a_session_in_the_background_still_takes_interrupts(session: pytest.Pyte
         import signal, subprocess, sys
 
         NUMBERS = "signal.SIGINT, signal.SIGQUIT, signal.SIGHUP"
-        SHOW = f"import signal; print([n for n in ({NUMBERS}) if signal.getsignal(n) is signal.SIG_IGN])"
+        IGNORED = f"[n for n in ({NUMBERS}) if signal.getsignal(n) is signal.SIG_IGN]"
+        SHOW = f"import signal; print({IGNORED})"
 
         def test_neither_we_nor_a_child_ignore_what_ends_a_program():
             assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
