@@ -202,7 +202,7 @@ def test_an_interrupted_run_leaves_nothing(
 
 
 def test_a_json_file_that_became_unwritable_is_one_line(invoke: Invoke, tmp_path: Path) -> None:
-    target = tmp_path / ("x" * 250)  # a good name, but the temporary one beside it is too long
+    target = tmp_path / ("x" * 254)  # a good name, but the temporary one beside it is too long
     result = invoke("--json", str(target))
     assert isinstance(result.exception, UserError)
     assert "File name too long" in result.exception.message
