@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from profiler.clock import Clock
+from profiler.errors import RecordingError
 from profiler.histogram import MAX_BUCKETS, Histogram, bucket_index
-from profiler.layout import BUCKETS, Blocked, Kind
+from profiler.layout import BUCKETS, Blocked, Kind, Role
 from profiler.model import Process, Site, Snapshot, ThreadInfo
-from profiler.records import EVENT_DTYPE, BlameEntry, EventLog, Row, Who
+from profiler.records import EVENT_DTYPE, BlameEntry, EventLog, Integrity, Row, Who
 from profiler.traces.batch import Batch, Column, Holes
 
 HISTORY = 65536
@@ -35,6 +36,9 @@ HISTORY = 65536
 
 PARTS_AT_ONCE = 1 << 20
 """Parts of waits that are worked on at a time."""
+
+MOST_ROWS = 1 << 14
+"""Threads at call sites, four times what a recording has room for; each takes 8 KiB here."""
 
 
 @dataclass
@@ -87,12 +91,17 @@ class Aggregate:
         self._history = Batch.empty()
 
     def add(self, batch: Batch) -> None:
-        """Count acquisitions that come after all earlier ones."""
+        """Count acquisitions that come after all earlier ones.
+
+        Raises RecordingError, without a path, for more call sites than a recording can have.
+        """
         if not len(batch):
             return
         keys = _key(batch.thread, batch.site)
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        if len(starts) > MOST_ROWS or len(self._rows) > MOST_ROWS:
+            raise RecordingError("damaged: its events are of too many threads and call sites")
         for part in np.split(order, starts[1:]):
             self._count(self._rows[int(keys[part[0]])], batch.take(part))
         known = Batch.joined([self._history, batch])
@@ -171,7 +180,15 @@ class Aggregate:
             entry.max = max(entry.max, int(largest))
 
     def snapshot(self, start: int, taken: int) -> Snapshot:
-        """The figures of everything added, as of the interval from `start` to `taken` (ticks)."""
+        """The figures of everything added, as of the interval from `start` to `taken` (ticks).
+
+        Threads that only events name are there too, without a name.
+        """
+        nameless = {key >> 16 for key in self._rows} - self._threads.keys()
+        threads = {**self._threads, **{index: _nameless(index) for index in nameless}}
+        written = dict.fromkeys(threads, 0)
+        for key, row in self._rows.items():
+            written[key >> 16] += sum(row.acquisitions)
         return Snapshot(
             process=self._process,
             clock=self._clock,
@@ -179,22 +196,36 @@ class Aggregate:
             closed=False,
             start=start,
             taken=max(start, taken),
-            threads=tuple(self._threads[index] for index in sorted(self._threads)),
+            threads=tuple(threads[index] for index in sorted(threads)),
             sites=tuple(self._sites[index] for index in sorted(self._sites)),
             rows=tuple(_row(_who(key), self._rows[key]) for key in sorted(self._rows)),
             blame=tuple(
                 BlameEntry(_who(waiter), _who(holder), sums.ticks, sums.count, sums.max)
                 for (waiter, holder), sums in sorted(self._blame.items())
             ),
-            events={index: self._log(index) for index in self._threads},
+            events={
+                index: EventLog(index, np.empty(0, EVENT_DTYPE), written[index], lost=0)
+                for index in threads
+            },
             waiters=0,
             holder=None,
         )
 
-    def _log(self, thread: int) -> EventLog:
-        rows = (row for key, row in self._rows.items() if key >> 16 == thread)
-        written = sum(sum(row.acquisitions) for row in rows)
-        return EventLog(thread, np.empty(0, EVENT_DTYPE), written, lost=0)
+
+def _nameless(index: int) -> ThreadInfo:
+    """A thread of which nothing is known but what it did."""
+    return ThreadInfo(
+        index=index,
+        tid=0,
+        role=Role.OTHER,
+        name="",
+        live=False,
+        incarnations=1,
+        first_seen=0,
+        last_exit=0,
+        blame_lost=0,
+        integrity=Integrity.EXACT,
+    )
 
 
 def _row(who: Who, sums: _Row) -> Row:
