@@ -3,8 +3,9 @@
 
 Goal: find the stretch of some length in which threads waited longest, in one look at the events of
 days. Time is cut into equal pieces; each wait is added to the pieces that it covers, to the tick.
-The worst run of pieces is then at most two pieces off, and the exact stretch is found among the
-events around it, which a second look at the file fetches.
+The worst stretch covers parts of one piece more than the worst run of pieces, so it has at most the
+waiting of one piece more; the exact stretch is found among the events around the run, which a
+second look at the file fetches.
 
 There are at most MOST pieces: when time goes beyond, two become one. With 16 pieces to 50 ms that
 begins after 109 minutes, and after 29 hours a piece is longer than 50 ms: then the stretch is the

@@ -203,8 +203,11 @@ def test_a_summary_says_that_it_is_of_the_recorded_time(
     assert [role["acquisitions"] for role in document["roles"]] == [1, 3]
 
 
-def test_flames_are_the_same(capsys: Capture, both: tuple[Path, Path]) -> None:
-    truth, ours = (run(capsys, "flame", source, "-o", "-") for source in both)
+@pytest.mark.parametrize("command", [("flame", "-o", "-"), ("stacks",)])
+def test_flames_and_longest_holds_are_the_same(
+    capsys: Capture, both: tuple[Path, Path], command: tuple[str, ...]
+) -> None:
+    truth, ours = (run(capsys, *command, source) for source in both)
     assert ours == truth != ""
 
 
