@@ -63,4 +63,6 @@ def make_page(source: str, now: datetime) -> Page:
         return comparison_page(load_comparison(Path(source)), now)
     with reading(Path(source).name) as shown:
         found = read_source(source, shown)
+    for note in found.events.notes if found.events else ():
+        click.echo(f"bqlscope: note: {note}", err=True)
     return recording_page(found, host_facts(), now)

@@ -188,6 +188,8 @@ def test_a_rotated_part_is_read_alone_and_says_so(capsys: Capture, tmp_path: Pat
     parsed = page(capsys, older)
     assert words in gap_words(parsed)
     assert parsed.facts()["Part"].endswith("until its file was full and the next one began")
+    assert cli.main(["report", str(older), "-o", str(tmp_path / "page.html")]) == 0
+    assert capsys.readouterr().err == f"bqlscope: note: {words}\n"
     assert words in " ".join(run(capsys, "summary", older).split())
     assert words in " ".join(run(capsys, "diff", older, recording).split())
 
