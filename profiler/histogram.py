@@ -27,6 +27,9 @@ SUB_BUCKET_BITS = 3
 MAX_BUCKETS = (64 - SUB_BUCKET_BITS + 1) << SUB_BUCKET_BITS
 """Buckets that cover every unsigned 64-bit value."""
 
+_EXACT_BITS = 53
+_BITS_OF_BUCKET_0 = (1023 + SUB_BUCKET_BITS - 1) << SUB_BUCKET_BITS
+
 Counts = npt.NDArray[np.uint64]
 
 
@@ -52,11 +55,15 @@ UPPER_BOUNDS.flags.writeable = False
 def bucket_index(values: npt.ArrayLike) -> npt.NDArray[np.intp]:
     """Bucket of each value (0 to 2**64-1), vectorised.
 
-    A binary search in the table of lower bounds: exact for all 64 bits, which a floating-point
-    logarithm is not.
+    What a double holds exactly is a bucket by its bits: exponent and first three bits of the
+    mantissa. Larger values are searched for in the table of lower bounds; a floating-point
+    logarithm would round some of either into the next bucket.
     """
     array = np.asarray(values, dtype=np.uint64)
-    return np.searchsorted(LOWER_BOUNDS, array, side="right") - 1
+    if array.max(initial=0) >= 1 << _EXACT_BITS:
+        return np.searchsorted(LOWER_BOUNDS, array, side="right") - 1
+    bits = array.astype(np.float64).view(np.int64) >> (_EXACT_BITS - 1 - SUB_BUCKET_BITS)
+    return np.where(array < 1 << SUB_BUCKET_BITS, array.astype(np.intp), bits - _BITS_OF_BUCKET_0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from profiler.commands.output import STDOUT, json_option, write_json
+from profiler.commands.reading import reading
 from profiler.commands.summary import summary_console
 from profiler.compare.metrics import ONE_BUCKET
 from profiler.compare.saved import is_comparison, load_comparison
@@ -25,7 +26,7 @@ from profiler.diff.comparisons import (
 )
 from profiler.diff.recordings import Change, RecordingDiff, Side, diff_recordings
 from profiler.errors import UserError
-from profiler.reports.source import read_source
+from profiler.reports.source import Source, read_source
 from profiler.reports.words import duration, percent, rate
 
 SAME = 1.005
@@ -51,10 +52,10 @@ SAME = 1.005
 def diff(a: str, b: str, sites: int, json_path: Path | None) -> None:
     """Show what changed from A to B, the largest changes first.
 
-    A and B are two recordings (FILE or PID), or two saved comparisons (the directory of `bqlscope
-    compare --save`, or the file of its `--json`). Recordings are compared by rates and parts of the
-    time, so they need not be equally long, but have no interval; comparisons are compared by the
-    ratios of their medians with 95 % intervals.
+    A and B are two recordings (FILE or PID) or files of `bqlscope record`, or two saved comparisons
+    (the directory of `bqlscope compare --save`, or the file of its `--json`). Recordings are
+    compared by rates and parts of the time, so they need not be equally long, but have no interval;
+    comparisons are compared by the ratios of their medians with 95 % intervals.
     """
     kinds = [is_comparison(Path(source)) for source in (a, b)]
     if kinds[0] != kinds[1]:
@@ -67,7 +68,7 @@ def diff(a: str, b: str, sites: int, json_path: Path | None) -> None:
         if not found.placements:
             raise UserError(f"{a} and {b} have no VMM and placement in common")
     else:
-        found = diff_recordings(read_source(a), read_source(b))
+        found = diff_recordings(_read(a), _read(b))
     if json_path is not None:
         write_json(json_path, found.to_json())
     if json_path == STDOUT:
@@ -79,6 +80,11 @@ def diff(a: str, b: str, sites: int, json_path: Path | None) -> None:
         _print_recordings(console, found, sites)
     for remark in found.remarks:
         console.print(Text(f"Note: {remark}"))
+
+
+def _read(name: str) -> Source:
+    with reading(Path(name).name) as shown:
+        return read_source(name, shown)
 
 
 def _print_recordings(console: Console, found: RecordingDiff, sites: int) -> None:

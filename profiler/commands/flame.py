@@ -6,9 +6,9 @@ from pathlib import Path
 import click
 
 from profiler.commands.output import STDOUT, output_file, write_whole
+from profiler.commands.reading import read_figures
 from profiler.errors import UserError
 from profiler.model import Snapshot
-from profiler.reader import Recording
 from profiler.stacks.join import seen_waits
 from profiler.stacks.store import Stored, read_dumps
 from profiler.traces.flame_svg import Flame, html, svg, time_words
@@ -47,16 +47,17 @@ _SUFFIXES = {".svg": "svg", ".html": "html", ".htm": "html", ".folded": "folded"
 def flame(recording: str, output: Path, form: str | None, spread: bool) -> None:
     """Draw waiting time as a flame graph: the waiter, [blocked by], the holder.
 
-    FILE is a recording, PID a process that is being recorded. Widths are time that threads waited
-    for the lock. Where `bqlscope stacks --watch` took Python stacks, they are in it, for the waits
-    that they are of.
+    FILE is a recording or a file of `bqlscope record`, PID a process that is being recorded. Widths
+    are time that threads waited for the lock. Where `bqlscope stacks --watch` took Python stacks
+    and left them beside FILE, they are in it, for the waits that they are of.
 
     The picture is one file that needs no network and no script; point at a frame to read its name.
     """
     form = form or _form(output)
-    with Recording.open(recording) as opened:
-        stored = read_dumps(opened.process)
-        snapshot = opened.snapshot()
+    snapshot, remarks = read_figures(recording)
+    stored = read_dumps(snapshot.process)
+    for remark in remarks:
+        click.echo(f"bqlscope: note: {remark}", err=True)
     folded = fold(snapshot, seen_waits(stored.dumps), spread)
     if form == "folded":
         text = "".join(f"{line}\n" for line in folded_lines(folded))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from profiler.commands.output import STDOUT, output_file, write_whole
+from profiler.commands.reading import reading
 from profiler.compare.saved import is_comparison, load_comparison
 from profiler.errors import UserError
 from profiler.reports.comparison import comparison_page
@@ -20,6 +21,7 @@ from profiler.reports.source import read_source
 @click.command(
     epilog="\b\nExamples:\n"
     "  bqlscope report vm.bql -o vm.html\n"
+    "  bqlscope report vm.events -o vm.html\n"
     "  bqlscope compare --save trials && bqlscope report trials -o comparison.html"
 )
 @click.argument("source", metavar="FILE|PID|DIR")
@@ -36,9 +38,10 @@ from profiler.reports.source import read_source
 def report(source: str, output: Path) -> None:
     """Write a report that a person can read without help, as one HTML file.
 
-    FILE is a recording, PID a process that is being recorded, DIR what `bqlscope compare --save
-    DIR` left. If the guest marked its window (FILE.begin and FILE.end exist), the report is of
-    that window. The file needs no network and no other file; it can be mailed and printed.
+    FILE is a recording, or a file of `bqlscope record`; PID a process that is being recorded, DIR
+    what `bqlscope compare --save DIR` left. If the guest marked its window (FILE.begin and FILE.end
+    exist), the report is of that window. The page needs no network and no other file; it can be
+    mailed and printed.
     """
     page = make_page(source, datetime.now(UTC))
     text = render(page)
@@ -58,4 +61,8 @@ def make_page(source: str, now: datetime) -> Page:
     """The report on what a person named.  Raises UserError."""
     if is_comparison(Path(source)):
         return comparison_page(load_comparison(Path(source)), now)
-    return recording_page(read_source(source), host_facts(), now)
+    with reading(Path(source).name) as shown:
+        found = read_source(source, shown)
+    for note in found.events.notes if found.events else ():
+        click.echo(f"bqlscope: note: {note}", err=True)
+    return recording_page(found, host_facts(), now)

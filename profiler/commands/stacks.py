@@ -8,6 +8,7 @@ import click
 
 from profiler.commands.durations import Duration
 from profiler.commands.output import STDOUT, json_option, write_json
+from profiler.commands.reading import read_figures
 from profiler.errors import UserError
 from profiler.model import Snapshot
 from profiler.qemu.stopping import StopRequest
@@ -83,20 +84,24 @@ def stacks(
 ) -> None:
     """Show the longest holds with the Python code that ran in them.
 
-    FILE is a recording, PID a process that is being recorded. Stacks are taken with --watch only:
-    when somebody holds the lock for longer than the threshold, py-spy reads the process once,
-    and what it saw is stored beside the recording, in FILE.stacks.jsonl.
+    FILE is a recording or a file of `bqlscope record`, PID a process that is being recorded. Stacks
+    are taken with --watch only: when somebody holds the lock for longer than the threshold, py-spy
+    reads the process once, and what it saw is stored beside the recording, in FILE.stacks.jsonl.
 
     A dump costs the process some milliseconds: do not watch what you measure. Without py-spy, or
     for a QEMU, there are call sites only.
     """
-    with Recording.open(recording) as opened:
-        if watch:
+    if watch:
+        with Recording.open(recording) as opened:
             limits = Limits(round(threshold * 1e9), round(every * 1e9), most)
             quiet = json_path == STDOUT
             _watch(opened, limits, seconds, native, quiet)
-        stored = read_dumps(opened.process)
-        snapshot = opened.snapshot()
+            snapshot, remarks = opened.snapshot(), list[str]()
+    else:
+        snapshot, remarks = read_figures(recording)
+    stored = read_dumps(snapshot.process)
+    for remark in remarks:
+        click.echo(f"bqlscope: note: {remark}", err=True)
     if json_path is not None:
         write_json(json_path, document(snapshot, stored))
     if json_path != STDOUT:

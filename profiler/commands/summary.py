@@ -13,8 +13,8 @@ from rich.text import Text
 
 from profiler.blame import BlameMatrix, blame_matrix
 from profiler.commands.output import STDOUT, json_option, write_json
+from profiler.commands.reading import read_figures
 from profiler.model import Blocked, Clock, Snapshot
-from profiler.reader import Recording
 from profiler.summary import Line, QueueLine, summarise
 
 MAX_WIDTH = 80
@@ -48,15 +48,18 @@ _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1.0, "ns"))
 def summary(recording: str, sites: int, json_path: Path | None) -> None:
     """Show who took the lock, who waited for it, and for whom.
 
-    FILE is a recording (`bqlscope run --recording vm.bql --keep-recording`), PID a process that
-    is being recorded. Quantiles are of all acquisitions, uncontended waits being 0.
+    FILE is a recording (`bqlscope run --recording vm.bql --keep-recording`) or a file of `bqlscope
+    record`, PID a process that is being recorded. Quantiles are of all acquisitions, uncontended
+    waits being 0.
     """
-    with Recording.open(recording) as opened:
-        snapshot = opened.snapshot(events=False)
+    snapshot, remarks = read_figures(recording)
     if json_path is not None:
         write_json(json_path, summary_document(snapshot))
     if json_path != STDOUT:
-        print_summary(summary_console(), snapshot, sites)
+        console = summary_console()
+        print_summary(console, snapshot, sites)
+        for remark in remarks:
+            console.print(Text(f"Note: {remark}"))
 
 
 def duration(ns: float) -> str:

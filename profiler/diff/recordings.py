@@ -177,13 +177,34 @@ def _different_things(a: Source, b: Source) -> Iterable[str]:
     vcpus = vcpu_threads(before), vcpu_threads(after)
     if vcpus[0] != vcpus[1]:
         yield f"A has {counted(vcpus[0], 'vCPU')}, B {vcpus[1]}."
-    if a.marked != b.marked:
-        whole = "B" if a.marked else "A"
-        yield f"{whole} is a whole recording with boot and idle time, the other a marked window."
+    yield from _different_times(a, b)
+
+
+def _different_times(a: Source, b: Source) -> Iterable[str]:
+    times = [
+        "the time that was recorded, by `bqlscope record`"
+        if source.events
+        else "a window that the guest marked"
+        if source.marked
+        else "the whole life of the process, boot and idle time among it"
+        for source in (a, b)
+    ]
+    if times[0] != times[1]:
+        yield f"A is of {times[0]}; B is of {times[1]}."
+    if (a.events is None) != (b.events is None):
+        yield (
+            "A file of `bqlscope record` is compared with the sums of a recording: what both have "
+            "is counted alike, but a wait or hold that began before the recorder came or ended "
+            "after it left is in one and not in the other."
+        )
 
 
 def _flaws(name: str, source: Source) -> Iterable[str]:
-    snapshot = source.snapshot
+    snapshot, events = source.snapshot, source.events
+    for note in events.notes if events else ():
+        yield f"{name}: {note}."
+    if events and events.dropped:
+        yield f"{name} is too low in counts and times by what was dropped."
     if not check_snapshot(snapshot).ok:
         yield f"{name} does not add up (`bqlscope check`): do not trust its figures."
     if any(thread.integrity is not Integrity.EXACT for thread in snapshot.threads):

@@ -46,7 +46,7 @@ from profiler.reports.model import (
 )
 from profiler.reports.recording import timeline_blocks
 from profiler.reports.sample import Sample
-from profiler.reports.source import Source, read_source
+from profiler.reports.source import Source, read_recording
 from profiler.reports.words import counted, duration, listed
 
 PLOTTED = ("iops", "access_p99_us", "blk_lat_p99_us", "vcpu_bql_wait_share")
@@ -153,7 +153,7 @@ def _contestants(saved: Saved) -> tuple[list[Contestant], list[str]]:
                 stem = slot.name.translate(FILE_NAME_CHARACTERS)
                 path = saved.path.parent / f"{stem}-trial{trial + 1}-recording.bql"
                 try:
-                    sources += [read_source(path)] if path.exists() else []
+                    sources += [read_recording(path)] if path.exists() else []
                 except RecordingError as error:
                     broken.append(f"A recording cannot be used: {error.message}.")
             label = f"{title} {placement.name}" if saved.several else placement.name

@@ -31,7 +31,7 @@ _INTEGRITY = {
 def gaps(snapshots: Sequence[Snapshot], window: str) -> tuple[str, ...]:
     """What these recordings do not say; `window` is a sentence on what time they cover."""
     found = [window, *_losses(snapshots), *_integrity(snapshots), *_blame(snapshots)]
-    return (*found, *_laws(snapshots), *_rings(snapshots), *ALWAYS)
+    return (*found, *laws(snapshots), *_rings(snapshots), *ALWAYS)
 
 
 def _losses(snapshots: Sequence[Snapshot]) -> Iterable[str]:
@@ -88,7 +88,8 @@ def checked(snapshots: Sequence[Snapshot]) -> str:
     return ", ".join(parts)
 
 
-def _laws(snapshots: Sequence[Snapshot]) -> Iterable[str]:
+def laws(snapshots: Sequence[Snapshot]) -> Iterable[str]:
+    """A warning if they do not add up."""
     if not all(check_snapshot(s).ok for s in snapshots):
         yield (
             f"The recording does not add up: {checked(snapshots)} (`bqlscope check` lists them). "

@@ -106,12 +106,16 @@ class LongWait:
 
 @dataclass(frozen=True)
 class Timeline:
-    """The worst stretch of a recording. `length` in ns; `omitted` threads have no lane."""
+    """The worst stretch of a recording. `omitted` threads have no lane.
+
+    `length` in ns; `start` is the ns from the recording's begin to the stretch's.
+    """
 
     length: float
     lanes: tuple[Lane, ...]
     waits: tuple[LongWait, ...]
     omitted: int = 0
+    start: float = 0.0
 
 
 @dataclass(frozen=True)

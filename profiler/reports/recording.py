@@ -8,6 +8,7 @@ from profiler.compare.own import product_version
 from profiler.layout import ClockKind
 from profiler.model import Snapshot
 from profiler.reports.devices import device_sections
+from profiler.reports.event_words import event_facts, event_gaps, stretch_words
 from profiler.reports.figures import (
     distribution_figures,
     heatmap_figure,
@@ -34,10 +35,12 @@ from profiler.reports.model import (
 )
 from profiler.reports.sample import Sample
 from profiler.reports.source import Source
+from profiler.reports.stretch import Stretch
 from profiler.reports.timeline import timeline
 from profiler.reports.words import counted, duration
 
 Fact = tuple[str, str]
+NO_WAIT = (Paragraph("No event of a wait is on record: there is nothing to draw."),)
 
 
 def recording_page(source: Source, host: Sequence[Fact], now: datetime) -> Page:
@@ -78,18 +81,24 @@ def lock_sections(sample: Sample, prefix: str = "") -> list[Section]:
 
 
 def _rest(source: Source, sample: Sample, host: Sequence[Fact]) -> list[Section]:
-    snapshot = source.snapshot
+    snapshot, events = source.snapshot, source.events
     here = "Host" if snapshot.process.alive else "Host of this report"
     note = (
         "A recording does not say which host it was made on. The process lives, so it is this one."
         if snapshot.process.alive
         else "A recording does not say which host it was made on; the report was made here."
     )
+    if events:
+        missing = event_gaps(snapshot, events)
+        blocks = timeline_blocks(events.worst.snapshot, events.worst) if events.worst else NO_WAIT
+    else:
+        missing = gaps([snapshot], window_words(source))
+        blocks = timeline_blocks(snapshot)
     return [
-        Section("timeline", "The worst 50 ms", timeline_blocks(snapshot)),
+        Section("timeline", "The worst 50 ms", blocks),
         *device_sections(sample),
         Section("measured", "How it was measured", (Facts(measured(source)),)),
-        Section("gaps", "What was not measured", (Notes(gaps([snapshot], window_words(source))),)),
+        Section("gaps", "What was not measured", (Notes(missing),)),
         Section("host", here, (Paragraph(note), Facts(tuple(host)))),
     ]
 
@@ -111,18 +120,22 @@ def measured(source: Source) -> tuple[Fact, ...]:
     """How the recording came about."""
     snapshot = source.snapshot
     process, clock = snapshot.process, snapshot.clock
+    name = f"{process.name} {process.pid}"
     state = "still running" if process.alive else "ended in order" if snapshot.closed else "ended"
     kind = "invariant TSC, calibrated" if clock.kind is ClockKind.TSC else "CLOCK_MONOTONIC"
     taken = sum(row.total for row in snapshot.rows)
+    captured: tuple[Fact, ...] = (
+        ("Part", "the window that the guest marked" if source.marked else "the whole recording"),
+        ("Captured", f"all of {counted(taken, 'acquisition')}, none sampled"),
+    )
     return (
-        ("Recording", str(process.path)),
-        ("Process", f"{process.name} {process.pid}, {state}"),
+        ("File of events" if source.events else "Recording", str(process.path)),
+        ("Process", name if source.events else f"{name}, {state}"),
         (
             "Time",
             f"{duration(clock.ns(snapshot.elapsed))} {_since(clock.realtime_ns(snapshot.start))}",
         ),
-        ("Part", "the window that the guest marked" if source.marked else "the whole recording"),
-        ("Captured", f"all of {counted(taken, 'acquisition')}, none sampled"),
+        *(event_facts(taken, source.events) if source.events else captured),
         ("Threads", f"{len(snapshot.threads)} at {counted(len(snapshot.sites), 'call site')}"),
         ("Clock", f"{kind}, {clock.ns_per_tick:.3g} ns a tick"),
         ("Blame", "each wait is split among all holds that overlapped it, to the tick"),
@@ -137,11 +150,14 @@ def _since(realtime_ns: int) -> str:
         return "from an impossible date on"
 
 
-def timeline_blocks(snapshot: Snapshot) -> tuple[Block, ...]:
-    """The plot of the worst stretch with a table of its longest waits."""
+def timeline_blocks(snapshot: Snapshot, stretch: Stretch | None = None) -> tuple[Block, ...]:
+    """The plot of the worst stretch with a table of its longest waits.
+
+    `stretch` is where the snapshot's events are from, if not from rings.
+    """
     plot = timeline(snapshot)
     if plot is None:
-        return (Paragraph("No event of a wait is on record: there is nothing to draw."),)
+        return NO_WAIT
     length = f"{plot.length / 1e6:.3g} ms"
     omitted = f" {counted(plot.omitted, 'less busy thread')} left out." if plot.omitted else ""
     caption = (
@@ -153,6 +169,8 @@ def timeline_blocks(snapshot: Snapshot) -> tuple[Block, ...]:
     )
     if any(lane.unseen for lane in plot.lanes):
         caption += " Crossed areas are not on record: the thread's event ring was overwritten."
+    if stretch is not None:
+        caption += stretch_words(stretch, plot)
     alternative = (
         f"Lanes of {counted(len(plot.lanes), 'thread')} over {length}: "
         f"{', '.join(lane.label for lane in plot.lanes)}."

@@ -143,6 +143,7 @@ def timeline(snapshot: Snapshot) -> Timeline | None:
         tuple(window.lane(s) for s in shown),
         tuple(window.longest(shown)),
         len(active) - len(shown),
+        snapshot.clock.ns(start - snapshot.start),
     )
 
 

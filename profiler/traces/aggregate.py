@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from profiler.clock import Clock
+from profiler.errors import RecordingError
 from profiler.histogram import MAX_BUCKETS, Histogram, bucket_index
-from profiler.layout import BUCKETS, Blocked, Kind
+from profiler.layout import BUCKETS, Blocked, Kind, Role
 from profiler.model import Process, Site, Snapshot, ThreadInfo
-from profiler.records import EVENT_DTYPE, BlameEntry, EventLog, Row, Who
+from profiler.records import EVENT_DTYPE, BlameEntry, EventLog, Integrity, Row, Who
 from profiler.traces.batch import Batch, Column, Holes
 
 HISTORY = 65536
@@ -35,6 +36,9 @@ HISTORY = 65536
 
 PARTS_AT_ONCE = 1 << 20
 """Parts of waits that are worked on at a time."""
+
+MOST_ROWS = 1 << 14
+"""Threads at call sites, four times what a recording has room for; each takes 8 KiB here."""
 
 
 @dataclass
@@ -85,21 +89,41 @@ class Aggregate:
         self._rows: dict[int, _Row] = defaultdict(_Row)
         self._blame: dict[tuple[int, int], _Blame] = defaultdict(_Blame)
         self._history = Batch.empty()
+        self._codes: dict[int, int] = {}
+        self._keys: list[int] = []
+        self._history_codes: Column = np.empty(0, np.uint16)
 
     def add(self, batch: Batch) -> None:
-        """Count acquisitions that come after all earlier ones."""
+        """Count acquisitions that come after all earlier ones.
+
+        Raises RecordingError, without a path, for more call sites than a recording can have.
+        """
         if not len(batch):
             return
         keys = _key(batch.thread, batch.site)
         order = np.argsort(keys, kind="stable")
         starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
+        if len(starts) > MOST_ROWS or len(self._rows) > MOST_ROWS:
+            raise RecordingError("damaged: its events are of too many threads and call sites")
+        codes = np.empty(len(batch), np.uint16)
         for part in np.split(order, starts[1:]):
-            self._count(self._rows[int(keys[part[0]])], batch.take(part))
+            key = int(keys[part[0]])
+            self._count(self._rows[key], batch.take(part))
+            codes[part] = self._code(key)
         known = Batch.joined([self._history, batch])
+        codes = np.concatenate((self._history_codes, codes))
         waits = len(self._history) + np.flatnonzero(batch.contended & (batch.wait > 0))
         if len(waits):
-            self._split(known, waits)
+            self._split(known, codes, waits)
         self._history = known.take(slice(-HISTORY, None))
+        self._history_codes = codes[-HISTORY:]
+
+    def _code(self, key: int) -> int:
+        """A small number for a thread at a call site: 16 bits are sorted by radix, 64 are not."""
+        code = self._codes.setdefault(key, len(self._keys))
+        if code == len(self._keys):
+            self._keys.append(key)
+        return code
 
     def _count(self, row: _Row, part: Batch) -> None:
         for kind, number in enumerate(np.bincount(part.kind, minlength=len(Kind))):
@@ -115,7 +139,7 @@ class Aggregate:
             row.max_hold = int(part.hold[longest])
             row.max_hold_at = int(part.acquired[longest])
 
-    def _split(self, known: Batch, waits: Column) -> None:
+    def _split(self, known: Batch, codes: Column, waits: Column) -> None:
         """Split the waits of these rows of `known` among the rows before them."""
         first = np.searchsorted(known.released, known.requested[waits], side="right")
         first = np.minimum(first, waits)
@@ -123,10 +147,10 @@ class Aggregate:
         while begin < len(waits):
             parts = np.cumsum((waits - first)[begin:])
             end = begin + max(1, int(np.searchsorted(parts, PARTS_AT_ONCE, side="right")))
-            self._charge(known, waits[begin:end], first[begin:end])
+            self._charge(known, codes, waits[begin:end], first[begin:end])
             begin = end
 
-    def _charge(self, known: Batch, waits: Column, first: Column) -> None:
+    def _charge(self, known: Batch, codes: Column, waits: Column, first: Column) -> None:
         """Charge waits of `known`; the hold before which each began is row `first`."""
         lengths = waits - first
         owner = np.repeat(np.arange(len(waits)), lengths)
@@ -140,24 +164,24 @@ class Aggregate:
         rest = wait - explained
         unknown = np.where(request < oldest, np.minimum(oldest - request, rest), 0)
         unknown = np.where(self._holes.touch(request, known.acquired[waits]), rest, unknown)
-        keys = _key(known.thread[waits], known.site[waits])
-        parts = _grouped(owner, _key(known.thread[hold], known.site[hold]), ticks)
-        self._add_blame(keys, *parts)
+        waiter = codes[waits]
+        parts = _grouped(owner, codes[hold], ticks)
+        self._add_blame(waiter, *parts)
         by = _largest_parts(len(waits), *parts)
-        for key in np.unique(keys):
-            mine = np.flatnonzero(keys == key)
-            row = self._rows[int(key)]
+        for code in np.unique(waiter):
+            mine = np.flatnonzero(waiter == code)
+            row = self._rows[self._keys[code]]
             row.unknown += int(unknown[mine].sum())
             row.handoff += int((rest - unknown)[mine].sum())
             longest = int(mine[wait[mine].argmax()])
             if int(wait[longest]) > row.max_wait:
                 row.max_wait, row.max_wait_at = int(wait[longest]), int(request[longest])
-                row.max_wait_by = _who(int(by[longest])) if by[longest] >= 0 else None
+                row.max_wait_by = _who(self._keys[by[longest]]) if by[longest] >= 0 else None
 
-    def _add_blame(self, keys: Column, owner: Column, holder: Column, ticks: Column) -> None:
+    def _add_blame(self, codes: Column, owner: Column, holder: Column, ticks: Column) -> None:
         """Add one part for each wait and holder to the sums of its pair."""
-        waiter = keys[owner]
-        order = np.lexsort((holder, waiter))
+        waiter = codes[owner]
+        order = _order(waiter, holder)
         waiter, holder, ticks = waiter[order], holder[order], ticks[order]
         pairs = _starts(waiter, holder)
         if not len(pairs):
@@ -165,13 +189,21 @@ class Aggregate:
         counts = np.diff(pairs, append=len(ticks))
         sums, maxima = np.add.reduceat(ticks, pairs), np.maximum.reduceat(ticks, pairs)
         for at, total, count, largest in zip(pairs, sums, counts, maxima, strict=True):
-            entry = self._blame[int(waiter[at]), int(holder[at])]
+            entry = self._blame[self._keys[waiter[at]], self._keys[holder[at]]]
             entry.ticks += int(total)
             entry.count += int(count)
             entry.max = max(entry.max, int(largest))
 
     def snapshot(self, start: int, taken: int) -> Snapshot:
-        """The figures of everything added, as of the interval from `start` to `taken` (ticks)."""
+        """The figures of everything added, as of the interval from `start` to `taken` (ticks).
+
+        Threads that only events name are there too, without a name.
+        """
+        nameless = {key >> 16 for key in self._rows} - self._threads.keys()
+        threads = {**self._threads, **{index: _nameless(index) for index in nameless}}
+        written = dict.fromkeys(threads, 0)
+        for key, row in self._rows.items():
+            written[key >> 16] += sum(row.acquisitions)
         return Snapshot(
             process=self._process,
             clock=self._clock,
@@ -179,22 +211,36 @@ class Aggregate:
             closed=False,
             start=start,
             taken=max(start, taken),
-            threads=tuple(self._threads[index] for index in sorted(self._threads)),
+            threads=tuple(threads[index] for index in sorted(threads)),
             sites=tuple(self._sites[index] for index in sorted(self._sites)),
             rows=tuple(_row(_who(key), self._rows[key]) for key in sorted(self._rows)),
             blame=tuple(
                 BlameEntry(_who(waiter), _who(holder), sums.ticks, sums.count, sums.max)
                 for (waiter, holder), sums in sorted(self._blame.items())
             ),
-            events={index: self._log(index) for index in self._threads},
+            events={
+                index: EventLog(index, np.empty(0, EVENT_DTYPE), written[index], lost=0)
+                for index in threads
+            },
             waiters=0,
             holder=None,
         )
 
-    def _log(self, thread: int) -> EventLog:
-        rows = (row for key, row in self._rows.items() if key >> 16 == thread)
-        written = sum(sum(row.acquisitions) for row in rows)
-        return EventLog(thread, np.empty(0, EVENT_DTYPE), written, lost=0)
+
+def _nameless(index: int) -> ThreadInfo:
+    """A thread of which nothing is known but what it did."""
+    return ThreadInfo(
+        index=index,
+        tid=0,
+        role=Role.OTHER,
+        name="",
+        live=False,
+        incarnations=1,
+        first_seen=0,
+        last_exit=0,
+        blame_lost=0,
+        integrity=Integrity.EXACT,
+    )
 
 
 def _row(who: Who, sums: _Row) -> Row:
@@ -233,6 +279,13 @@ def _sums(owner: Column, ticks: Column, length: int) -> Column:
     return np.diff(running[np.searchsorted(owner, np.arange(length + 1))])
 
 
+def _order(major: Column, minor: Column) -> Column:
+    """As np.lexsort((minor, major)), for columns of 16 bits in a third of its time."""
+    by_minor = np.argsort(minor, kind="stable")
+    order: Column = by_minor[np.argsort(major[by_minor], kind="stable")]
+    return order
+
+
 def _starts(*keys: Column) -> Column:
     """Where runs of equal keys begin."""
     changes = np.zeros(len(keys[0]), bool)
@@ -245,7 +298,8 @@ def _starts(*keys: Column) -> Column:
 def _grouped(owner: Column, holder: Column, ticks: Column) -> tuple[Column, Column, Column]:
     """One part for each owner and holder; parts of no ticks are left out."""
     used = np.flatnonzero(ticks)
-    order = used[np.lexsort((holder[used], owner[used]))]
+    narrow = owner[used].astype(np.uint16) if owner[-1:].max(initial=0) < 1 << 16 else owner[used]
+    order = used[_order(narrow, holder[used])]
     owner, holder, ticks = owner[order], holder[order], ticks[order]
     starts = _starts(owner, holder)
     if not len(starts):
@@ -254,8 +308,14 @@ def _grouped(owner: Column, holder: Column, ticks: Column) -> tuple[Column, Colu
 
 
 def _largest_parts(length: int, owner: Column, holder: Column, ticks: Column) -> Column:
-    """For each owner the holder with the largest part of its wait, -1 if there is none."""
-    order = np.lexsort((ticks, owner))
+    """For each owner the holder with the largest part of its wait, -1 if there is none.
+
+    Owners are in ascending order.
+    """
     found = np.full(length, -1, np.int64)
-    found[owner[order]] = holder[order]  # the last assignment of an owner wins
+    starts = _starts(owner)
+    if len(starts):
+        largest = np.repeat(np.maximum.reduceat(ticks, starts), np.diff(starts, append=len(owner)))
+        best = ticks == largest
+        found[owner[best]] = holder[best]  # the last assignment of an owner wins
     return found

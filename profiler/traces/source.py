@@ -12,12 +12,14 @@ Rules
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import numpy as np
 
 from profiler.clock import Clock
 from profiler.errors import RecordingError
@@ -29,7 +31,7 @@ from profiler.traces import tables
 from profiler.traces.aggregate import Aggregate
 from profiler.traces.batch import Batch, Holes, in_order
 
-__all__ = ["EventFile", "Names", "Rings", "Source", "open_source"]
+__all__ = ["EventFile", "Names", "Rings", "Source", "event_file", "open_source"]
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,11 @@ class EventFile(Source):
         """Take over an open file. Raises RecordingError and closes it if it is not usable."""
         self._file = file
         self._chunks: list[tuple[int, bytes, int]] = []  # offset and header, stored size
+        self._extents: dict[int, tuple[int, int]] = {}  # first request, last release, by chunk
+        self.part = 0
+        """Which of the files of one `record --rotate` this is, from 0, the oldest."""
+        self.done = 0.0
+        """How much of the file the latest `batches` has read, 0 to 1."""
         self._end: dict[str, Any] | None = None
         self._dropped = 0
         self._spans: list[tuple[int, int]] = []
@@ -192,30 +199,69 @@ class EventFile(Source):
         """Why recording ended, as in `capture.Totals`; None if its recorder was killed."""
         return None if self._end is None else tables.text(self._end, "reason")
 
+    @property
+    def rotated(self) -> bool:
+        """Whether it is one of several files of a recording, FILE.1 and so on."""
+        return self.part > 0 or self.reason == "rotated"
+
     def batches(self) -> Iterator[Batch]:
         """All events, chunk by chunk."""
         return in_order(self._raw_batches())
 
-    def snapshot(self) -> Snapshot:
-        """The sum of all events."""
+    def snapshot(self, watch: Callable[[Batch], None] | None = None) -> Snapshot:
+        """The sum of all events; `watch` gets each batch once it is counted.
+
+        The interval begins with the oldest hold: while it lasted nobody else had the lock, so
+        everything since then is in the file, though recording began later.
+        """
         total = Aggregate(
             self.process, self.clock, self.names.threads, self.names.sites, self.holes
         )
+        start = self.began
         for batch in self.batches():
-            total.add(batch)
-        return total.snapshot(self.began, self.ended)
+            start = min(start, int(batch.acquired[0]))
+            with _naming(self._file):
+                total.add(batch)
+            if watch is not None:
+                watch(batch)
+        return total.snapshot(max(start, min(self.began, self.clock.start.ticks)), self.ended)
+
+    def between(self, start: int, end: int) -> Iterator[Batch]:
+        """The events whose wait or hold touches this span of ticks, chunk by chunk.
+
+        Reads no chunk again of which an earlier `batches` or `snapshot` saw that it has none.
+        """
+        for number in range(len(self._chunks)):
+            first, last = self._extents.get(number, (0, 2**64))
+            if last <= start or first >= end:
+                continue
+            batch = self._unpacked(number)
+            if batch is None:
+                return
+            yield batch.take((batch.released > start) & (batch.requested < end))
+
+    def _unpacked(self, number: int) -> Batch | None:
+        at, header, size = self._chunks[number]
+        raw = fmt.unpack(header, self._file.read(at + len(header), size))
+        if raw is None:
+            return None
+        with _naming(self._file):
+            return fmt.unpack_events(raw)[1]
 
     def _raw_batches(self) -> Iterator[Batch]:
         self._forget_reading_notes()
-        for at, header, size in self._chunks:
-            raw = fmt.unpack(header, self._file.read(at + len(header), size))
-            if raw is None:
+        for number, (at, header, size) in enumerate(self._chunks):
+            batch = self._unpacked(number)
+            if batch is None:
                 self._stop(at, "damaged")
                 return
-            with _naming(self._file):
-                _, batch = fmt.unpack_events(raw)
+            self.done = (at + len(header) + size) / self._file.size
+            if not len(batch):
+                continue
+            requests = batch.acquired - np.minimum(batch.wait, batch.acquired)
+            self._extents[number] = int(requests.min()), int(batch.released.max())
             if self._end is None:
-                self.ended = max(self.ended, int(batch.released.max(initial=0)))
+                self.ended = max(self.ended, self._extents[number][1])
             yield batch
 
     def _forget_reading_notes(self) -> None:
@@ -242,6 +288,10 @@ class EventFile(Source):
         self._count_drops()
         if self._end is None and not self.notes:
             self.notes.append("the recorder was killed: the end is missing, all before it is good")
+        if self.rotated:
+            self.notes.append(
+                f"file {self.part + 1} of a recording in several files; only this one was read"
+            )
         self._scan_notes = len(self.notes)
 
     def _chunk(self, at: int) -> int | None:
@@ -323,10 +373,17 @@ def open_source(source: str | Path | int) -> Source:
 
     Raises RecordingError.
     """
-    path = Path(source) if isinstance(source, str | Path) else None
-    if path is not None and path.exists():
-        file = RecordingFile(path)
-        if file.size >= len(fmt.MAGIC) and file.read(0, len(fmt.MAGIC)) == fmt.MAGIC:
-            return EventFile(file)
-        file.close()
-    return Rings(Recording.open(source))
+    file = None if isinstance(source, int) else event_file(source)
+    return file or Rings(Recording.open(source))
+
+
+def event_file(source: str | Path) -> EventFile | None:
+    """A file of `record`; None if there is none of that name. Raises RecordingError."""
+    path = Path(source)
+    if not path.exists():
+        return None
+    file = RecordingFile(path)
+    if file.size >= len(fmt.MAGIC) and file.read(0, len(fmt.MAGIC)) == fmt.MAGIC:
+        return EventFile(file)
+    file.close()
+    return None

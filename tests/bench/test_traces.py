@@ -12,28 +12,15 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from profiler import layout
-from profiler.layout import Role
-from profiler.reader import Recording
-from profiler.recfile import Raw
-from profiler.traces import format as fmt
-from profiler.traces import tables
-from profiler.traces.files import EventFiles
-from profiler.traces.format import Segment
-from tests.support.events import START, begin, compiled, load
-from tests.support.recordings import RecordingBuilder
+from tests.support.events import begin, compiled, load, synthetic
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
 RATE, SECONDS = 1_000_000, 4.0
 SMALL, LARGE = 2_000_000, 10_000_000
-THREADS = 8
 CONVERTED_PER_SECOND = 200_000
-CHUNK = 32_768
-CONTENDED_EVERY = 10
 ALLOWANCE_MB = 64
 """What memory may differ by; eight million acquisitions more would take 400 MB."""
 
@@ -67,52 +54,6 @@ def test_a_million_acquisitions_a_second_are_kept_without_a_drop(
     if rate < 0.9 * RATE:
         pytest.skip(f"the load itself reached {rate:.0f}/s: the machine is busy")
     assert (result["events"], result["dropped"]) == (int(done), 0)
-
-
-def turns(now: int, first: int, count: int, sites: list[int]) -> Raw:
-    """Acquisitions `first` to `first` + `count` as ring slots; every tenth one waited."""
-    random = np.random.default_rng(first)
-    raw = np.zeros(count, layout.EVENT)
-    raw["hold"] = random.integers(50, 900, count)
-    raw["acquired"] = now + np.cumsum(raw["hold"] + random.integers(20, 400, count))
-    numbers = np.arange(first, first + count)
-    raw["detail"] = np.take(sites, numbers % 4)
-    waited = numbers % CONTENDED_EVERY == 1
-    raw["wait"][waited] = random.integers(100, 5000, int(waited.sum()))
-    raw["detail"][waited] |= np.uint64(layout.EVENT_CONTENDED | layout.who(0, sites[0]) << 32)
-    return raw
-
-
-def synthetic(folder: Path, events: int) -> Path:
-    """A file of events of several threads that take turns."""
-    build = RecordingBuilder(threads=THREADS, ticks_per_ns=1.0)
-    for index in range(THREADS):
-        build.thread(Role.VCPU, f"CPU {index}/KVM", tid=1000 + index)
-    sites = [build.site("a.c", index, "f", region=f"device {index}") for index in range(4)]
-    output = folder / f"{events}.events"
-    with Recording.open(build.write(folder / "r.bql")) as recording, EventFiles(output) as files:
-        head = {
-            "process": tables.process_to_json(recording.process),
-            "clock": tables.clock_to_json(recording.clock()),
-            "began": START,
-            "part": 0,
-        }
-        content = {
-            "threads": [tables.thread_to_json(thread) for thread in recording.threads()],
-            "sites": [tables.site_to_json(site) for site in recording.sites()],
-        }
-        files.write(fmt.pack_json(fmt.HEAD, head))
-        files.write(fmt.pack_json(fmt.TABLES, content))
-        now = START
-        for first in range(0, events, CHUNK):
-            raw = turns(now, first, min(CHUNK, events - first), sites)
-            now = int(raw["acquired"][-1]) + 1000
-            owners = np.arange(first, first + len(raw)) % THREADS
-            files.write(
-                fmt.pack_events([Segment(t, first, raw[owners == t]) for t in np.unique(owners)])
-            )
-        files.write(fmt.pack_json(fmt.END, {"reason": "ended", "ended": now, "threads": []}))
-    return output
 
 
 def converted(path: Path, name: str) -> tuple[float, int]:

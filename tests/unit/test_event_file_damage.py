@@ -13,13 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler.commands.report import make_page
 from profiler.errors import RecordingError
 from profiler.layout import Role
+from profiler.reports.page import render
 from profiler.traces import format as fmt
 from profiler.traces.batch import Batch
 from profiler.traces.source import open_source
 from tests.support.events import drain, relay
 from tests.support.recordings import RecordingBuilder
+from tests.support.reports import NOW
 
 SECONDS = 2.0
 
@@ -47,6 +50,20 @@ def rebuilt(*contents: tuple[bytes, bytes]) -> bytes:
     return fmt.file_header() + b"".join(fmt.pack_chunk(*content) for content in contents)
 
 
+def report(path: Path, unreadable: bool) -> None:
+    """A page or one line, whatever the file says; a file that cannot be read has no page."""
+    try:
+        text = render(make_page(str(path), NOW))
+    except RecordingError as error:
+        text, said = "", error.message
+    if text:
+        assert not unreadable
+        assert text.endswith("</html>\n")
+    else:
+        assert said.startswith(f"{path}: ")
+        assert "\n" not in said
+
+
 def use(data: bytes) -> tuple[Batch | None, str]:
     """Read all of a file. Returns its events, and the error or the notes."""
     began = time.monotonic()
@@ -60,6 +77,7 @@ def use(data: bytes) -> tuple[Batch | None, str]:
                 said = "; ".join(source.notes)
         except RecordingError as error:
             batch, said = None, error.message
+        report(path, batch is None)
         paths = 0 if batch is not None else 1
         assert (said.startswith(f"{path}: "), said.count(str(path))) == (bool(paths), paths)
     assert "\n" not in said

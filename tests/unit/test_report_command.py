@@ -52,7 +52,7 @@ def test_what_cannot_be_read_or_written_is_told_in_one_line(
     assert "there is no compare.json" in report(capsys, empty, status=2)
     events = tmp_path / "vm.events"
     events.write_bytes(b"BQLEVT1\0 and more")
-    assert "`bqlscope convert` reads" in report(capsys, events, status=2)
+    assert "this program reads version 1" in report(capsys, events, status=2)
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".html")]
 
 
