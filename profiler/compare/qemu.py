@@ -79,8 +79,10 @@ def micro_guest() -> Path:
     Raises `UserError` if it has not been built.
     """
     package = find_spec("vmm")
-    places = package.submodule_search_locations if package else None
-    path = Path(next(iter(places or ()), ".")) / "guest" / "microguest.elf"
+    # Beside the package itself: a sanitizer's build of the extension has a place of its own on
+    # the package's search path.
+    path = Path(package.origin) if package and package.origin else Path()
+    path = path.parent / "guest" / "microguest.elf"
     if not path.is_file():
         raise UserError("the measuring guest is not built: run 'make build'")
     return path
