@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
 THREADS, SITES = 64, 50
 SNAPSHOT_MS, TEXT_MS, PROTOBUF_MS = 2.0, 60.0, 40.0
-TRIALS = 9
+TRIALS = 21
 APPEND = "iodepth=32 bs=4096 ms=2000 warmup_ms=100"
 
 
@@ -136,7 +136,7 @@ def scraping(runtime: Path) -> Iterator[None]:
 def measure(runtime: Path, report: Path) -> tuple[float, float]:
     """Disk requests a second, and nanoseconds of a register access."""
     result = run_vm(
-        *("--kernel", "micro", "--smp", "2", "--append", APPEND),
+        *("--kernel", "micro", "--smp", "1", "--append", APPEND),
         *("--drive", "driver=null,size=64M"),
         runtime=runtime,
         report=report,
