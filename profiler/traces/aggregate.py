@@ -173,8 +173,8 @@ class Aggregate:
             row = self._rows[self._keys[code]]
             row.unknown += int(unknown[mine].sum())
             row.handoff += int((rest - unknown)[mine].sum())
-            longest = int(mine[wait[mine].argmax()])
-            if int(wait[longest]) > row.max_wait:
+            longest = int(mine[::-1][wait[mine[::-1]].argmax()])  # the last of equals, as recorded
+            if int(wait[longest]) >= row.max_wait:
                 row.max_wait, row.max_wait_at = int(wait[longest]), int(request[longest])
                 row.max_wait_by = _who(self._keys[by[longest]]) if by[longest] >= 0 else None
 

@@ -205,7 +205,7 @@ class RecordingBuilder:
         row["contended"] += 1
         row["wait_total"] += wait
         row["wait_hist"][0][self._bucket(wait)] += 1
-        if wait > row["max_wait"][0]:
+        if wait >= row["max_wait"][0]:
             row["max_wait"], row["max_wait_at"] = wait, request
             largest = max(blame, key=lambda part: part[2], default=None)
             row["max_wait_who"] = layout.who(*largest[:2]) if largest else 0
