@@ -100,6 +100,22 @@ def test_the_summaries_are_equal_but_for_what_no_event_tells(both: tuple[Path, P
     assert ours["blame_ns"]["vcpu"] == {"main": 3300.0, "vcpu": 500.0, "handoff": 200.0}
 
 
+def test_of_equal_longest_waits_the_last_is_named_as_in_the_recording(tmp_path: Path) -> None:
+    build = RecordingBuilder(ticks_per_ns=1.0)
+    main, cpu = build.thread(Role.MAIN, "qemu"), build.thread(Role.VCPU, "CPU 0/KVM")
+    poll = build.site("main-loop.c", 1, "poll")
+    requests = []
+    for _ in range(2):
+        build.acquire(main, poll, hold=MS)
+        build.now -= MS
+        requests.append(build.now)
+        build.acquire(cpu, poll, hold=100, blame=[(main, poll, MS)])
+    drain(build.write(tmp_path / "r.bql"), tmp_path / "r.events")
+    for name in ("r.bql", "r.events"):
+        rows = read_source(tmp_path / name).snapshot.rows
+        assert [row.max_wait_at for row in rows if row.contended] == requests[1:], name
+
+
 def test_what_such_a_file_lacks_is_said_on_the_page(
     capsys: Capture, both: tuple[Path, Path]
 ) -> None:
