@@ -36,7 +36,7 @@ def board() -> Board:
         " site.",
         variables=(choice("vm", names.UP), choice("role", names.THREADS, 'vm=~"$vm"')),
         rows=(
-            Row("Now", _now()),
+            Row("Now", (*_lost(), *_now())),
             Row("Waiting", (*_waiting(), *_waiting_where())),
             Row("Holding", (*_holding(), *_holding_where())),
             Row("Work of the VM", _work()),
@@ -45,75 +45,72 @@ def board() -> Board:
     )
 
 
-def _now() -> Panels:
+def _small(title: str, about: str, unit: str) -> About:
+    return About(title, about, unit, width=4, height=5)
+
+
+def _lost() -> Panels:
     waiting = _S.total_rate(names.WAIT, _VCPU, suffix="_sum")
     vcpus = f"sum({_S.select(names.THREADS, _VCPU)})"
     return (
         number(
-            About(
+            _small(
                 "Lock held",
                 "Part of the time in which somebody holds the lock, of the VM where it is held"
                 f" most. Beyond {HELD_RATIO:.0%} every further user mostly waits.",
                 SHARE,
-                width=4,
-                height=5,
             ),
             Query(f"max({_S.select(names.HELD_RATIO)})"),
             (HELD_RATIO / 2, HELD_RATIO),
         ),
         number(
-            About(
+            _small(
                 "vCPU time lost",
                 "Part of its time that a vCPU waits for the lock, averaged over vCPUs. The guest"
                 " stands still meanwhile.",
                 SHARE,
-                width=4,
-                height=5,
             ),
             Query(f"{waiting} / {vcpus}"),
             (0.02, 0.1),
         ),
         number(
-            About(
+            _small(
                 "vCPU wait p99",
                 "99 of 100 acquisitions by vCPUs wait less. Acquisitions that found the lock free"
                 " are counted.",
                 SECONDS,
-                width=4,
-                height=5,
             ),
             Query(_S.quantile(0.99, names.WAIT, _VCPU)),
             _WAIT_LIMITS,
         ),
+    )
+
+
+def _now() -> Panels:
+    return (
         number(
-            About(
+            _small(
                 "Held right now for",
                 "How long the present holder has had the lock, the longest of the chosen VMs, as"
                 " the last scrape met it. It answers while the lock is stuck.",
                 SECONDS,
-                width=4,
-                height=5,
             ),
             Query(f"max({_S.select(names.OWNER_HELD)})"),
             (LONG_HOLD_SECONDS, STUCK_SECONDS),
         ),
         number(
-            About(
+            _small(
                 "Waiting right now",
                 "Threads that wait for the lock, as the last scrape met them.",
                 PLAIN,
-                width=4,
-                height=5,
             ),
             Query(f"sum({_S.select(names.WAITERS)})"),
         ),
         number(
-            About(
+            _small(
                 "Acquisitions",
                 "How often the lock is taken, by the chosen roles.",
                 PER_SECOND,
-                width=4,
-                height=5,
             ),
             Query(_S.total_rate(names.ACQUISITIONS)),
         ),

@@ -33,6 +33,11 @@ START_REALTIME_NS = 1_700_000_000_000_000_009
 PAGE = 4096
 
 
+def _table(name: str, offset: int, capacity: int, stride: int) -> dict[str, int]:
+    """The header's fields that say where a table is; the layout is in bytes."""
+    return {f"{name}_offset": offset, f"{name}_capacity": capacity, f"{name}_stride": stride}
+
+
 class RecordingBuilder:
     """Builds one recording in memory. Capacities are small so that a test may mutate all of it."""
 
@@ -87,28 +92,14 @@ class RecordingBuilder:
             process_start_time=77,
             clock_kind=ClockKind.TSC,
             live_offset=live,
-            sites_offset=sites_at,
-            sites_capacity=sites,
-            sites_stride=layout.SITE.itemsize,
-            handover_offset=handover_at,
-            handover_capacity=8,
-            handover_stride=layout.HANDOVER.itemsize,
-            rows_offset=rows_at,
-            rows_capacity=rows,
-            rows_stride=layout.ROW.itemsize,
             rows_used=threads,
-            threads_offset=threads_at,
-            threads_capacity=threads,
-            threads_stride=block,
-            blame_offset=blame_at,
-            blame_capacity=blame,
-            blame_stride=layout.BLAME.itemsize,
-            events_offset=events_at,
-            events_capacity=events,
-            events_stride=layout.EVENT.itemsize,
-            queues_offset=queues_at,
-            queues_capacity=queues,
-            queues_stride=layout.QUEUE.itemsize,
+            **_table("sites", sites_at, sites, layout.SITE.itemsize),
+            **_table("handover", handover_at, 8, layout.HANDOVER.itemsize),
+            **_table("rows", rows_at, rows, layout.ROW.itemsize),
+            **_table("threads", threads_at, threads, block),
+            **_table("blame", blame_at, blame, layout.BLAME.itemsize),
+            **_table("events", events_at, events, layout.EVENT.itemsize),
+            **_table("queues", queues_at, queues, layout.QUEUE.itemsize),
             buckets=layout.BUCKETS,
             process_name=b"qemu-system-x86",
             vm_name=vm_name.encode(),

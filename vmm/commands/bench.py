@@ -137,6 +137,37 @@ def _json_option(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
+def _trials_option(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--trials",
+        type=click.IntRange(1, 1000),
+        default=default,
+        show_default=True,
+        help="Rounds.",
+    )
+
+
+def _reads_option(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--reads",
+        type=click.IntRange(1, 10**9),
+        default=default,
+        show_default=True,
+        help="Register reads of a trial.",
+    )
+
+
+def _duration_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option(
+        "--duration",
+        "seconds",
+        type=click.FloatRange(0.05, 3600),
+        default=1.0,
+        show_default=True,
+        help="Measured seconds of disk reads in a trial; 0.2 s of warm-up come on top.",
+    )(command)
+
+
 def _versus_option(command: Callable[..., None]) -> Callable[..., None]:
     return click.option(
         "--vs",
@@ -252,17 +283,8 @@ def recorder(rounds: int, json_file: Path | None) -> None:
 
 @bench.command(context_settings=CONTEXT)
 @_versus_option
-@click.option(
-    "--trials", type=click.IntRange(1, 1000), default=5, show_default=True, help="Rounds."
-)
-@click.option(
-    "--duration",
-    "seconds",
-    type=click.FloatRange(0.05, 3600),
-    default=1.0,
-    show_default=True,
-    help="Measured seconds of a trial; 0.2 s of warm-up come on top.",
-)
+@_trials_option(5)
+@_duration_option
 @click.option(
     "--iodepth",
     "depth",
@@ -304,16 +326,8 @@ def block(vs: str, json_file: Path | None, **options: Any) -> None:
 
 @bench.command(context_settings=CONTEXT)
 @_versus_option
-@click.option(
-    "--trials", type=click.IntRange(1, 1000), default=9, show_default=True, help="Rounds."
-)
-@click.option(
-    "--reads",
-    type=click.IntRange(1, 10**9),
-    default=10_000,
-    show_default=True,
-    help="Register reads of a trial.",
-)
+@_trials_option(9)
+@_reads_option(10_000)
 @_json_option
 def exits(vs: str, json_file: Path | None, **options: Any) -> None:
     """Compare what a guest waits for a device register with QEMU's.
@@ -333,24 +347,9 @@ def exits(vs: str, json_file: Path | None, **options: Any) -> None:
     metavar="BIN",
     help="The QEMU to measure.",
 )
-@click.option(
-    "--trials", type=click.IntRange(1, 1000), default=15, show_default=True, help="Rounds."
-)
-@click.option(
-    "--duration",
-    "seconds",
-    type=click.FloatRange(0.05, 3600),
-    default=1.0,
-    show_default=True,
-    help="Measured seconds of disk reads in a trial; 0.2 s of warm-up come on top.",
-)
-@click.option(
-    "--reads",
-    type=click.IntRange(1, 10**9),
-    default=20_000,
-    show_default=True,
-    help="Register reads of a trial.",
-)
+@_trials_option(15)
+@_duration_option
+@_reads_option(20_000)
 @_json_option
 def qemu_recorder(json_file: Path | None, **options: Any) -> None:
     """Measure what recording costs an unmodified QEMU.
