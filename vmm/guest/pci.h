@@ -32,7 +32,7 @@ struct guest_pci {
 };
 
 struct guest_pci_bar {
-    uint64_t address, size; /* bytes, a power of two; 0: not implemented, or an I/O BAR */
+    uint64_t address, size; /* bytes, a power of two; 0: no such BAR, or one of ports */
     bool wide;              /* 64 bits, two registers */
 };
 
