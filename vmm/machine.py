@@ -29,6 +29,7 @@ from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
 from vmm.errors import VmmError, check, check_pointer
+from vmm.events import EventBus
 from vmm.iothread import IoThread
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
@@ -54,6 +55,7 @@ class Machine:
         self.config = config
         self.accel_choice: AccelChoice = choose_accelerator(config.accel)
         self.qom = QomTree()
+        self.events = EventBus()
         self.cpus: list[X86Cpu] = []
         self.disks: list[VirtioBlkDevice] = []
         self.notes: list[str] = []
