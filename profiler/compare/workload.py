@@ -13,11 +13,17 @@ MAX_IODEPTH = 256
 MAX_BLOCK_SIZE = 1 << 20
 MAX_SECONDS = 86_400
 MAX_POLL_NS = 1_000_000_000
+MAX_VNC_CLIENTS = 32
+VNC_ENCODINGS = {"raw": 0, "hextile": 5, "zlib": 6, "tight": 7, "zrle": 16}
+"""Numbers of the RFB encodings a viewer may ask for."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What the guest does, and the machine it does it on.  Times in seconds, sizes in bytes."""
+    """What the guest does, and the machine it does it on.  Times in seconds, sizes in bytes.
+
+    With `vnc_clients` the guest also draws, and so many viewers watch its screen.
+    """
 
     smp: int = 2
     iodepth: int = 32
@@ -28,6 +34,8 @@ class Workload:
     poll_max_ns: int = 32768
     memory: str = "128M"
     accel: str = "auto"
+    vnc_clients: int = 0
+    vnc_encoding: str = "tight"
 
     def __post_init__(self) -> None:
         checks = (
@@ -45,6 +53,14 @@ class Workload:
                 "--memory must be a size such as 128M or 2G",
             ),
             (0 <= self.poll_max_ns <= MAX_POLL_NS, "--poll-max-ns must be 0 to 1000000000"),
+            (
+                0 <= self.vnc_clients <= MAX_VNC_CLIENTS,
+                f"--vnc-clients must be 0 to {MAX_VNC_CLIENTS}",
+            ),
+            (
+                self.vnc_encoding in VNC_ENCODINGS,
+                f"--vnc-encoding must be one of {', '.join(VNC_ENCODINGS)}",
+            ),
         )
         for holds, message in checks:
             if not holds:
@@ -70,6 +86,8 @@ class Workload:
             "seed": seed,
             "marks": 1,
         }
+        if self.vnc_clients:
+            pairs["draw"] = 1
         return " ".join(f"{key}={value}" for key, value in pairs.items())
 
 
