@@ -133,6 +133,10 @@ class Browser:
 
     def open(self, file: Path, width: int, dark: bool = False, script: bool = True) -> Page:
         """Load a file in a window of a width and return once it is there."""
+        return self.visit(file.as_uri(), width, dark, script)
+
+    def visit(self, address: str, width: int, dark: bool = False, script: bool = True) -> Page:
+        """The same with any address."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         attached = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})
         page = Page(self, attached["sessionId"])
@@ -150,7 +154,7 @@ class Browser:
         page.call("Emulation.setScriptExecutionDisabled", value=not script)
         page.requests.clear()
         page.loaded = False
-        page.call("Page.navigate", url=file.as_uri())
+        page.call("Page.navigate", url=address)
         while not page.loaded:
             self._hand_over(self._receive(), page)
         return page
