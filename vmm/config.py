@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmm.block.options import DriveError, DriveOptions, parse_drive
+from vmm.display.framebuffer import FramebufferOptions
 from vmm.errors import VmmError
 
 MAX_DRIVES = 8
@@ -38,6 +39,8 @@ class MachineConfig:
     objects: tuple[ObjectOptions, ...] = ()
     drives: tuple[DriveOptions, ...] = ()
     serial: str = "stdio"
+    framebuffer: FramebufferOptions | None = None
+    """None: no display device; what looks at the screen sees a black one."""
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None

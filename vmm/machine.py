@@ -28,6 +28,14 @@ from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
+from vmm.display.console import Console
+from vmm.display.framebuffer import (
+    REGISTERS_BASE,
+    REGISTERS_SIZE,
+    VRAM_BASE,
+    Framebuffer,
+)
+from vmm.display.screendump import screendump
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import EventBus
 from vmm.iothread import IoThread
@@ -61,6 +69,8 @@ class Machine:
         self.notes: list[str] = []
         """One-line remarks for the person who starts the machine; usually none."""
         self.running_since_ns: int | None = None
+        self.framebuffer: Framebuffer | None = None
+        self._guest: NativeGuest | None = None
         self._python_regions: list[PythonRegion] = []
         self._undo = ExitStack()
         try:
@@ -78,6 +88,7 @@ class Machine:
     def _build(self) -> None:
         self._build_core()
         self._build_accelerator()
+        self._build_display()
         self._build_cpus()
         self._build_iothreads()
         self._build_devices()
@@ -106,6 +117,7 @@ class Machine:
         self._on_close(lib.iospace_free, self.iospace)
         self.requests = Requests(self.main_loop.asyncio)
         self._on_close(self.requests.close)
+        self.console = Console(config.kernel.stem, self.main_loop.asyncio)
 
     def _open_recorder(self) -> Recorder:
         try:
@@ -126,7 +138,7 @@ class Machine:
         if self.accel_choice.name == "kvm":
             self.accelerator: Accelerator = KvmAccelerator()
         else:
-            guest = self._native_guest()
+            guest = self._guest = self._native_guest()
             self.accelerator = QtestAccelerator(self.iospace, guest.function, guest.opaque)
         self._on_close(self.accelerator.close)
         for gpa, size, host in self.memory.regions():
@@ -142,9 +154,24 @@ class Machine:
                 "the qtest accelerator executes no CPU: only --kernel micro runs on it"
                 f" ({self.accel_choice.reason})"
             )
-        guest = NativeGuest(self.memory, self.config.command_line)
+        guest = NativeGuest(self.memory, self._command_line())
         self._on_close(guest.close)
         return guest
+
+    def _build_display(self) -> None:
+        options = self.config.framebuffer
+        if options is None:
+            return
+        framebuffer = self.framebuffer = Framebuffer("framebuffer")
+        framebuffer.width, framebuffer.height = options.width, options.height
+        framebuffer.vgamem = options.vgamem
+        framebuffer.realize(self.accelerator, self.console)
+        self.qom.add(f"/machine/unattached/{framebuffer.id}", framebuffer)
+        self.add_python_region(
+            lib.IO_MMIO, REGISTERS_BASE, REGISTERS_SIZE, "framebuffer", framebuffer
+        )
+        if self._guest is not None:
+            self._guest.map_vram(VRAM_BASE, framebuffer.vgamem, framebuffer.memory)
 
     def _build_cpus(self) -> None:
         native = lib.vcpu_set_new(
@@ -282,13 +309,17 @@ class Machine:
         mapped = [self.qom.find(name, IoThread.TYPE) for name in options.iothread_vq_mapping]
         disk.mapped = tuple(thread for thread in mapped if isinstance(thread, IoThread))
 
+    def _command_line(self) -> str:
+        """What the user gave, and what only the VMM knows: in front where a later word wins."""
+        text, screen = self.config.command_line, self.config.framebuffer
+        if self.config.micro_guest:
+            return f"{screen.guest_parameter()} {text}" if screen is not None else text
+        return " ".join([text, *(disk.linux_parameter() for disk in self.disks)]).strip()
+
     def _load(self) -> None:
         if self.accel_choice.name != "kvm":
             return  # the native guest needs no loading
-        text = self.config.command_line
-        if not self.config.micro_guest:
-            text = " ".join([text, *(disk.linux_parameter() for disk in self.disks)]).strip()
-        boot = pvh.BootFiles(self.config.kernel, text, self.config.initrd)
+        boot = pvh.BootFiles(self.config.kernel, self._command_line(), self.config.initrd)
         mptable.write(self.memory, self.config.cpus)
         self.accelerator.set_entry(self.cpus[0].native, pvh.load(self.memory, boot))
 
@@ -317,6 +348,10 @@ class Machine:
         for region in self._python_regions:
             request.raise_callback_error(region.error)
         return request
+
+    async def screendump(self, path: Path, image_format: str = "ppm") -> None:
+        """Write what the screen shows as ``png`` or ``ppm``; see vmm.display.screendump."""
+        await screendump(self.console, path, image_format)
 
     def close(self) -> None:
         """Stop the vCPUs and take everything apart. Idempotent."""

@@ -3,14 +3,17 @@
 
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vmm.boot.entry import EntryState
 
 
 class Accelerator(Protocol):
     """Ops of an accelerator; every member is mandatory.
 
-    A machine calls them in this order: ``map_memory``, ``create_vcpu`` per CPU, ``set_entry`` on
-    CPU 0, then, while running, the event-fd members. ``close`` comes last.
+    A machine calls them in this order: the mapping members, ``create_vcpu`` per CPU, ``set_entry``
+    on CPU 0, then, while running, the event-fd members and ``dirty_pages``. ``close`` comes last.
     """
 
     name: str
@@ -18,6 +21,16 @@ class Accelerator(Protocol):
 
     def map_memory(self, gpa: int, size: int, host_address: int) -> None:
         """Make host memory visible to the guest at ``gpa``."""
+
+    def map_logged_memory(self, gpa: int, size: int, host_address: int) -> int:
+        """Like map_memory; the pages the guest writes are logged. Returns the log's number."""
+
+    def dirty_pages(self, log: int) -> NDArray[np.bool_] | None:
+        """Get and clear a log: whether the guest wrote to each 4096-byte page since the last call.
+
+        None: there is no log, any page may have been written to. A write that races with the call
+        is seen by this call or by the next one: look at the pages after it, not before.
+        """
 
     def create_vcpu(self, vcpu_set: Any, index: int, host_cpu: int) -> Any:
         """Make the native vCPU object (its thread is started by the caller)."""

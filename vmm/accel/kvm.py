@@ -8,10 +8,14 @@ Documentation/virt/kvm/api.rst; the order of the set-up calls follows it.
 import os
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vmm._native import ffi, lib
 from vmm.accel.detect import KVM_DEVICE
 from vmm.boot.entry import EntryState
 from vmm.errors import VmmError, check, check_pointer
+from vmm.memory import PAGE
 
 KVM_API_VERSION = 12
 IDENTITY_MAP_ADDRESS = 0xFFFBC000
@@ -36,6 +40,7 @@ class KvmAccelerator:
         self._kvm_fd = os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC)
         self._vm_fd = -1
         self._slots = 0
+        self._logs: dict[int, tuple[NDArray[np.uint8], int]] = {}
         try:
             self._check_host()
             self._create_vm()
@@ -76,13 +81,38 @@ class KvmAccelerator:
 
     def map_memory(self, gpa: int, size: int, host_address: int) -> None:
         """Add a memory slot; see Accelerator.map_memory."""
+        self._add_slot(gpa, size, host_address, 0)
+
+    def map_logged_memory(self, gpa: int, size: int, host_address: int) -> int:
+        """Add a slot with KVM_MEM_LOG_DIRTY_PAGES; see Accelerator.map_logged_memory."""
+        slot = self._add_slot(gpa, size, host_address, lib.KVM_MEM_LOG_DIRTY_PAGES)
+        # The kernel fills whole longs, so the bitmap is rounded up to them.
+        self._logs[slot] = (np.zeros(-(-size // PAGE // 64) * 8, np.uint8), size // PAGE)
+        return slot
+
+    def dirty_pages(self, log: int) -> NDArray[np.bool_]:
+        """KVM_GET_DIRTY_LOG; see Accelerator.dirty_pages.
+
+        The ioctl takes the bits, write-protects the pages and flushes the vCPUs' TLBs before it
+        returns: what was written before is in memory by then, what comes later sets bits anew.
+        """
+        bitmap, pages = self._logs[log]
+        request = ffi.new("struct kvm_dirty_log *")
+        request.slot = log
+        request.dirty_bitmap = ffi.from_buffer(bitmap)
+        self._ioctl(self._vm_fd, "KVM_GET_DIRTY_LOG", request)
+        return np.unpackbits(bitmap, bitorder="little")[:pages].view(np.bool_)
+
+    def _add_slot(self, gpa: int, size: int, host_address: int, flags: int) -> int:
         region = ffi.new("struct kvm_userspace_memory_region *")
         region.slot = self._slots
+        region.flags = flags
         region.guest_phys_addr = gpa
         region.memory_size = size
         region.userspace_addr = host_address
         self._ioctl(self._vm_fd, "KVM_SET_USER_MEMORY_REGION", region)
         self._slots += 1
+        return self._slots - 1
 
     def create_vcpu(self, vcpu_set: Any, index: int, host_cpu: int) -> Any:
         """KVM_CREATE_VCPU and its CPUID; see Accelerator.create_vcpu."""

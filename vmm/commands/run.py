@@ -17,11 +17,14 @@ from vmm.accel.detect import host_info
 from vmm.commands.metrics import DEFAULT_ADDRESS, start_exporter
 from vmm.commands.output import output_file, write_whole
 from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
+from vmm.display.framebuffer import parse_framebuffer
+from vmm.display.screendump import format_of
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
 from vmm.requests import Request, RequestKind
 
+DEFAULT_SCREEN = "1024x768"
 EXIT_CRASH = 1
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
@@ -50,6 +53,16 @@ Where a disk's queues are processed follows from its options:
 Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a shutdown,
 1 after a crash or if the machine cannot be built, 2 for a wrong command line,
 130 after Ctrl-C."""
+
+
+def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """A click callback: ``value`` if a picture can be written there, or not given."""
+    if value is not None:
+        try:
+            format_of(value)
+        except VmmError as error:
+            raise click.BadParameter(str(error)) from None
+    return output_file(ctx, param, value)
 
 
 @click.command(help=HELP, context_settings={"max_content_width": 80})
@@ -96,6 +109,20 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Where COM1 goes: stdio, stderr, null or file:PATH.",
 )
 @click.option(
+    "--framebuffer",
+    is_flag=False,
+    flag_value=DEFAULT_SCREEN,
+    metavar="[WxH]",
+    help=f"A screen, by default of {DEFAULT_SCREEN} pixels.",
+)
+@click.option(
+    "--screendump",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    callback=_picture_file,
+    help="Write what the screen shows at the end to a .png or .ppm file; implies --framebuffer.",
+)
+@click.option(
     "--bql-policy",
     type=click.Choice(["pthread", "ticket", "mcs"]),
     default="pthread",
@@ -135,11 +162,15 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Write what happened as JSON; - is standard output, the guest's own output then goes to "
     "standard error.",
 )
-def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
+def run(
+    json_file: Path | None, metrics: str | None, screendump: Path | None, **options: Any
+) -> None:
     """Translate options, run, report."""
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
     if json_file == STDOUT and options["serial"] == "stdio":
         options["serial"] = "stderr"  # standard output is for the JSON alone
+    if screendump is not None and options["framebuffer"] is None:
+        options["framebuffer"] = DEFAULT_SCREEN
     try:
         config = _config(**options)
         arrived = _hold_signals()
@@ -149,6 +180,7 @@ def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
                 _serve_metrics(machine, metrics)
             request = _run(machine, arrived)
             report = _report(machine, request)
+            not_dumped = _dump_screen(machine, screendump)
     except CallbackError as error:
         traceback.print_exception(error.__cause__)
         raise click.ClickException(str(error)) from None
@@ -158,6 +190,8 @@ def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
         sys.exit(EXIT_INTERRUPTED)
     if json_file is not None:
         _write_json(json_file, report)
+    if not_dumped is not None:
+        raise click.ClickException(f"--screendump: {not_dumped}")
     sys.exit(_exit_status(request))
 
 
@@ -176,6 +210,7 @@ def _config(
     recording: Path | None,
     keep_recording: bool,
     window_recording: bool,
+    framebuffer: str | None,
 ) -> MachineConfig:
     micro = kernel == MICRO_GUEST
     return MachineConfig(
@@ -194,6 +229,7 @@ def _config(
         recording=recording,
         keep_recording=keep_recording,
         window_recording=window_recording,
+        framebuffer=parse_framebuffer(framebuffer) if framebuffer is not None else None,
     )
 
 
@@ -258,6 +294,18 @@ def _run(machine: Machine, arrived: list[int]) -> Request:
     if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
     return request
+
+
+def _dump_screen(machine: Machine, path: Path | None) -> str | None:
+    """Write the screen dump that was asked for. Returns why there is none: the rest matters too."""
+    if path is None:
+        return None
+    try:
+        dump = machine.screendump(path, format_of(path))
+        machine.main_loop.asyncio.run_until_complete(dump)
+    except VmmError as error:
+        return str(error)
+    return None
 
 
 def _exit_status(request: Request) -> int:
