@@ -19,7 +19,8 @@ from vmm.accel.kvm import KvmAccelerator
 from vmm.accel.qtest import QtestAccelerator
 from vmm.block.backend import BlockBackend, open_backend
 from vmm.block.options import DriveError, DriveOptions
-from vmm.boot import mptable, pvh
+from vmm.boot import linux64, mptable, pvh
+from vmm.boot.loading import BootFiles
 from vmm.boot.native_guest import NativeGuest
 from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
@@ -319,9 +320,16 @@ class Machine:
     def _load(self) -> None:
         if self.accel_choice.name != "kvm":
             return  # the native guest needs no loading
-        boot = pvh.BootFiles(self.config.kernel, self._command_line(), self.config.initrd)
+        boot = BootFiles(self.config.kernel, self._command_line(), self.config.initrd)
+        screen = self.config.framebuffer
         mptable.write(self.memory, self.config.cpus)
-        self.accelerator.set_entry(self.cpus[0].native, pvh.load(self.memory, boot))
+        if screen is not None and linux64.is_linux(boot.kernel):
+            entry = linux64.load(self.memory, boot, screen)
+        else:
+            entry = pvh.load(self.memory, boot)
+            if screen is not None and not self.config.micro_guest:
+                self.notes.append(f"{boot.kernel} is no Linux: nothing tells it of the screen")
+        self.accelerator.set_entry(self.cpus[0].native, entry)
 
     # Running.
 

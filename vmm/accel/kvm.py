@@ -28,7 +28,8 @@ REQUIRED = (
     ("KVM_CAP_IMMEDIATE_EXIT", "immediate_exit"),
 )
 _CPUID_ENTRIES = 256
-_CR0_PE_ET = 0x11
+_CR0_PE_ET, _CR0_PG, _CR4_PAE = 0x11, 0x8000_0000, 0x20
+_EFER_LME, _EFER_LMA = 0x100, 0x400
 
 
 class KvmAccelerator:
@@ -142,19 +143,26 @@ class KvmAccelerator:
         self._ioctl(vcpu_fd, "KVM_SET_CPUID2", cpuid)
 
     def set_entry(self, vcpu: Any, entry: EntryState) -> None:
-        """32-bit flat protected mode at the entry point; see Accelerator.set_entry."""
+        """Flat segments at the entry point; see Accelerator.set_entry."""
         sregs = ffi.new("struct kvm_sregs *")
         self._ioctl(vcpu.kvm_fd, "KVM_GET_SREGS", sregs)
+        long_mode = entry.long_mode
+        code, data = (0x8, 0x10) if long_mode is None else (long_mode.code, long_mode.data)
         for name in ("cs", "ds", "es", "fs", "gs", "ss"):
             segment = getattr(sregs, name)
             segment.base, segment.limit, segment.g = 0, 0xFFFFFFFF, 1
             segment.present, segment.s, segment.db, segment.l, segment.dpl = 1, 1, 1, 0, 0
             segment.type = 0xB if name == "cs" else 0x3
-            segment.selector = 0x8 if name == "cs" else 0x10
+            segment.selector = code if name == "cs" else data
         sregs.cr0, sregs.cr4, sregs.efer = _CR0_PE_ET, 0, 0
+        if long_mode is not None:
+            sregs.cs.db, sregs.cs.l = 0, 1
+            sregs.cr0, sregs.cr4 = _CR0_PG | _CR0_PE_ET, _CR4_PAE
+            sregs.efer, sregs.cr3 = _EFER_LME | _EFER_LMA, long_mode.page_map
+            sregs.gdt.base, sregs.gdt.limit = long_mode.gdt, long_mode.gdt_limit
         self._ioctl(vcpu.kvm_fd, "KVM_SET_SREGS", sregs)
         regs = ffi.new("struct kvm_regs *")
-        regs.rip, regs.rbx, regs.rflags = entry.rip, entry.rbx, 0x2
+        regs.rip, regs.rbx, regs.rsi, regs.rflags = entry.rip, entry.rbx, entry.rsi, 0x2
         self._ioctl(vcpu.kvm_fd, "KVM_SET_REGS", regs)
 
     def free_vcpu(self, vcpu: Any) -> None:

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every boot protocol does: kernel, initrd and command line into memory, and a map of that."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from vmm.boot.elf import ElfImage
+from vmm.errors import VmmError
+from vmm.memory import HIGH_RAM_BASE, PAGE, GuestMemory
+
+COMMAND_LINE_ADDRESS = 0x2_0000
+COMMAND_LINE_MAX = 0x1_0000
+LOW_RAM_END = 0x9_FC00
+KERNEL_MINIMUM = 0x10_0000
+E820_RAM, E820_RESERVED = 1, 2
+
+
+@dataclass(frozen=True)
+class BootFiles:
+    """What to boot."""
+
+    kernel: Path
+    command_line: str = ""
+    initrd: Path | None = None
+
+
+def load_segments(memory: GuestMemory, image: ElfImage, path: Path) -> int:
+    """Put a kernel where it wants to be. Returns its end.
+
+    Raises:
+        VmmError: it does not fit.
+    """
+    end = KERNEL_MINIMUM
+    for segment in image.segments:
+        segment_end = segment.address + segment.memory_size
+        if segment.address < KERNEL_MINIMUM or segment_end > memory.regions()[0][1]:
+            raise VmmError(
+                f"kernel {path}: segment at 0x{segment.address:x} ({segment.memory_size} bytes)"
+                f" does not fit into guest memory of {memory.size >> 20}M: raise --memory"
+            )
+        memory.write(segment.address, segment.data)
+        end = max(end, segment_end)
+    return end
+
+
+def load_initrd(memory: GuestMemory, path: Path | None, kernel_end: int) -> tuple[int, int] | None:
+    """As high as it fits below 3 GiB, page aligned. Returns (address, size), None without one.
+
+    Raises:
+        VmmError: unreadable, or it does not fit.
+    """
+    if path is None:
+        return None
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise VmmError(f"initrd {path}: {error.strerror}") from None
+    low_size = memory.regions()[0][1]
+    address = (low_size - len(data)) & ~(PAGE - 1)
+    if address < kernel_end:
+        raise VmmError(f"initrd {path}: does not fit beside the kernel: raise --memory")
+    memory.write(address, data)
+    return address, len(data)
+
+
+def write_command_line(memory: GuestMemory, text: str) -> None:
+    """Put the command line at COMMAND_LINE_ADDRESS, with a zero byte at its end.
+
+    Raises:
+        VmmError: it is too long, or contains such a byte.
+    """
+    data = os.fsencode(text) + b"\0"
+    if len(data) > COMMAND_LINE_MAX:
+        raise VmmError(f"the kernel command line is longer than {COMMAND_LINE_MAX - 1} bytes")
+    if b"\0" in data[:-1]:
+        raise VmmError("the kernel command line contains a NUL byte")
+    memory.write(COMMAND_LINE_ADDRESS, data)
+
+
+def memory_map(memory: GuestMemory) -> list[tuple[int, int, int]]:
+    """(guest address, size, E820 type) of each piece, ascending. Device addresses are left out."""
+    (_, low_size, _), *high = memory.regions()
+    return [
+        (0, LOW_RAM_END, E820_RAM),
+        (LOW_RAM_END, KERNEL_MINIMUM - LOW_RAM_END, E820_RESERVED),
+        (KERNEL_MINIMUM, low_size - KERNEL_MINIMUM, E820_RAM),
+        *((HIGH_RAM_BASE, size, E820_RAM) for _, size, _ in high),
+    ]
