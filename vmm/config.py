@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmm.block.options import DriveError, DriveOptions, parse_drive
-from vmm.display.framebuffer import FramebufferOptions
+from vmm.display.options import FramebufferOptions
 from vmm.errors import VmmError
 
 MAX_DRIVES = 8

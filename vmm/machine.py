@@ -9,8 +9,9 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmm._native import ffi, lib
 from vmm.accel.base import Accelerator
@@ -29,14 +30,7 @@ from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
-from vmm.display.console import Console
-from vmm.display.framebuffer import (
-    REGISTERS_BASE,
-    REGISTERS_SIZE,
-    VRAM_BASE,
-    Framebuffer,
-)
-from vmm.display.screendump import screendump
+from vmm.display.options import VRAM_BASE
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import EventBus
 from vmm.iothread import IoThread
@@ -44,6 +38,10 @@ from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
 from vmm.qom import QomTree
 from vmm.requests import Request, Requests
+
+if TYPE_CHECKING:
+    from vmm.display.console import Console
+    from vmm.display.framebuffer import Framebuffer
 
 SCRATCH_PORT = 0x5F8
 PYTHON_SCRATCH_PORT = 0x5E8
@@ -118,7 +116,6 @@ class Machine:
         self._on_close(lib.iospace_free, self.iospace)
         self.requests = Requests(self.main_loop.asyncio)
         self._on_close(self.requests.close)
-        self.console = Console(config.kernel.stem, self.main_loop.asyncio)
 
     def _open_recorder(self) -> Recorder:
         try:
@@ -159,10 +156,25 @@ class Machine:
         self._on_close(guest.close)
         return guest
 
+    @cached_property
+    def console(self) -> "Console":
+        """What is on the screen; a black one without a framebuffer."""
+        from vmm.display.console import Console  # noqa: PLC0415
+
+        return Console(self.config.kernel.stem, self.main_loop.asyncio)
+
     def _build_display(self) -> None:
         options = self.config.framebuffer
         if options is None:
             return
+        # Here, as in console and screendump: numpy and Pillow take as long to load as a machine
+        # without a screen takes to start.
+        from vmm.display.framebuffer import (  # noqa: PLC0415
+            REGISTERS_BASE,
+            REGISTERS_SIZE,
+            Framebuffer,
+        )
+
         framebuffer = self.framebuffer = Framebuffer("framebuffer")
         framebuffer.width, framebuffer.height = options.width, options.height
         framebuffer.vgamem = options.vgamem
@@ -359,6 +371,8 @@ class Machine:
 
     async def screendump(self, path: Path, image_format: str = "ppm") -> None:
         """Write what the screen shows as ``png`` or ``ppm``; see vmm.display.screendump."""
+        from vmm.display.screendump import screendump  # noqa: PLC0415
+
         await screendump(self.console, path, image_format)
 
     def close(self) -> None:

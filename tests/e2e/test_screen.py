@@ -18,8 +18,7 @@ MICRO = ("--kernel", "micro")
 def pixels_of(path: Path) -> NDArray[np.uint32]:
     """Values 0x00RRGGBB of a picture file."""
     rgb = np.asarray(Image.open(path).convert("RGB")).astype(np.uint32)
-    pixels: NDArray[np.uint32] = rgb[:, :, 0] << 16 | rgb[:, :, 1] << 8 | rgb[:, :, 2]
-    return pixels
+    return (rgb[:, :, 0] << 16 | rgb[:, :, 1] << 8 | rgb[:, :, 2]).astype(np.uint32)
 
 
 @pytest.mark.parametrize("accel", ACCELERATORS)

@@ -3,6 +3,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +21,14 @@ from vmm.accel.qtest import QtestAccelerator
 from vmm.config import MachineConfig
 from vmm.devices.virtio_blk import VIRTIO_MMIO_BASE
 from vmm.display.console import Console
-from vmm.display.framebuffer import (
-    REGISTERS_BASE,
-    REGISTERS_SIZE,
+from vmm.display.framebuffer import REGISTERS_BASE, REGISTERS_SIZE, Framebuffer
+from vmm.display.options import (
     VRAM_BASE,
     VRAM_MAX,
-    Framebuffer,
     FramebufferOptions,
+    Mode,
     parse_framebuffer,
 )
-from vmm.display.surface import Mode
 from vmm.errors import VmmError
 from vmm.guest.draw import draw
 from vmm.machine import Machine
@@ -335,6 +335,22 @@ def test_the_machine_has_the_device_in_its_tree() -> None:
         device = machine.qom.resolve("/machine/unattached/framebuffer")
         assert [device.get(name) for name in ("width", "height")] == [1024, 768]
         assert machine.console.name == "microguest"
+
+
+def test_a_machine_without_a_screen_starts_without_loading_what_draws() -> None:
+    program = (
+        "import sys, vmm.commands.run, pathlib\n"
+        "from vmm.config import MachineConfig\n"
+        "from vmm.machine import Machine\n"
+        "with Machine(MachineConfig(kernel=pathlib.Path('micro'), micro_guest=True, accel='qtest',"
+        " command_line='mode=idle ms=1', serial='null', record=False)) as machine:\n"
+        "    machine.run()\n"
+        "print(sorted({'numpy', 'PIL'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_a_machine_without_a_screen_has_a_console_but_no_device() -> None:

@@ -15,7 +15,7 @@ from vmm.boot import linux64
 from vmm.boot.entry import LongMode
 from vmm.boot.loading import BootFiles, memory_map
 from vmm.config import MachineConfig
-from vmm.display.framebuffer import VRAM_BASE, FramebufferOptions
+from vmm.display.options import VRAM_BASE, FramebufferOptions
 from vmm.errors import VmmError
 from vmm.machine import Machine
 from vmm.memory import GuestMemory

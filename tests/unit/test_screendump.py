@@ -16,15 +16,15 @@ from PIL import Image
 
 from vmm.display import screendump as module
 from vmm.display.console import Console
-from vmm.display.screendump import FORMATS, encode, format_of, screendump
-from vmm.display.surface import Mode, Surface, blank
+from vmm.display.options import IMAGE_FORMATS, Mode, image_format_of
+from vmm.display.screendump import encode, screendump
+from vmm.display.surface import Surface, blank, surface_in
 from vmm.errors import VmmError
 
 
 def decoded(data: bytes) -> NDArray[np.uint32]:
     rgb = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(np.uint32)
-    pixels: NDArray[np.uint32] = rgb[:, :, 0] << 16 | rgb[:, :, 1] << 8 | rgb[:, :, 2]
-    return pixels
+    return (rgb[:, :, 0] << 16 | rgb[:, :, 1] << 8 | rgb[:, :, 2]).astype(np.uint32)
 
 
 @pytest.fixture(name="loop")
@@ -45,13 +45,13 @@ def console_with(loop: asyncio.AbstractEventLoop, surface: Surface) -> Console:
     height=st.integers(1, 33),
     gap=st.integers(0, 5),
     seed=st.integers(0, 2**32 - 1),
-    image_format=st.sampled_from(FORMATS),
+    image_format=st.sampled_from(IMAGE_FORMATS),
 )
 def test_every_pixel_comes_back_without_the_byte_that_means_nothing(
     width: int, height: int, gap: int, seed: int, image_format: str
 ) -> None:
     vram = np.random.default_rng(seed).integers(0, 2**32, 33 * 40, np.uint32)
-    pixels = Mode(width, height, (width + gap) * 4).surface(vram).pixels
+    pixels = surface_in(vram, Mode(width, height, (width + gap) * 4)).pixels
     assert (decoded(encode(pixels, image_format)) == pixels & 0xFFFFFF).all()
 
 
@@ -65,13 +65,13 @@ def test_the_formats_are_those_of_their_names() -> None:
 
 @pytest.mark.parametrize(("name", "expected"), [("a.png", "png"), ("A.PPM", "ppm")])
 def test_a_files_name_says_its_format(name: str, expected: str) -> None:
-    assert format_of(Path(name)) == expected
+    assert image_format_of(Path(name)) == expected
 
 
 @pytest.mark.parametrize("name", ["a", "a.jpg", "png", ".png", "a.png.gz", "-"])
 def test_other_names_are_refused(name: str) -> None:
     with pytest.raises(VmmError, match=r"must end in \.png or \.ppm"):
-        format_of(Path(name))
+        image_format_of(Path(name))
 
 
 def test_a_dump_shows_the_mode_that_the_guest_has_just_set(

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmm.display.surface import Mode, Surface, blank
+from vmm.display.options import Mode
+from vmm.display.surface import Surface, blank, surface_in
 
 PAGE = 4096
 VRAM = 16 << 20
@@ -24,7 +25,7 @@ def test_a_row_is_dirty_exactly_when_one_of_its_pixels_is_on_a_dirty_page(
     vram = np.zeros(124 * 1024, np.uint32)
     mode = Mode(width, height, (width + gap) * 4)
     dirty = np.array([page in pages for page in range(124)])
-    rows = mode.surface(vram).rows_of_pages(dirty, PAGE)
+    rows = surface_in(vram, mode).rows_of_pages(dirty, PAGE)
     expected = [
         any((y * mode.stride + x * 4) // PAGE in pages for x in range(width)) for y in range(height)
     ]
@@ -33,7 +34,7 @@ def test_a_row_is_dirty_exactly_when_one_of_its_pixels_is_on_a_dirty_page(
 
 def test_a_surface_is_a_view_of_video_memory() -> None:
     vram = np.zeros(1024, np.uint32)
-    surface = Mode(3, 2, 40).surface(vram)
+    surface = surface_in(vram, Mode(3, 2, 40))
     vram[10 + 2] = 0x123456
     assert surface.pixels[1, 2] == 0x123456
     assert (surface.width, surface.height) == (3, 2)
@@ -50,13 +51,16 @@ def test_a_surface_is_a_view_of_video_memory() -> None:
 def test_a_mode_that_is_no_picture_in_the_memory_is_refused(mode: Mode) -> None:
     assert not mode.fits(VRAM)
     with pytest.raises(ValueError, match="does not fit"):
-        mode.surface(np.zeros(VRAM // 4, np.uint32))
+        surface_in(np.zeros(VRAM // 4, np.uint32), mode)
 
 
 @pytest.mark.parametrize("mode", [Mode(1024, 4096, 4096), Mode(1, 1, 4), Mode(1, 1, VRAM)])
 def test_a_mode_may_use_the_memory_to_its_last_byte(mode: Mode) -> None:
     assert mode.fits(VRAM)
-    assert mode.surface(np.zeros(VRAM // 4, np.uint32)).pixels.shape == (mode.height, mode.width)
+    assert surface_in(np.zeros(VRAM // 4, np.uint32), mode).pixels.shape == (
+        mode.height,
+        mode.width,
+    )
 
 
 def test_a_surface_says_the_shape_it_has() -> None:

@@ -3,9 +3,6 @@
 
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vmm.boot.entry import EntryState
 
 
@@ -13,7 +10,7 @@ class Accelerator(Protocol):
     """Ops of an accelerator; every member is mandatory.
 
     A machine calls them in this order: the mapping members, ``create_vcpu`` per CPU, ``set_entry``
-    on CPU 0, then, while running, the event-fd members and ``dirty_pages``. ``close`` comes last.
+    on CPU 0, then, while running, the event-fd members and ``dirty_log``. ``close`` comes last.
     """
 
     name: str
@@ -25,8 +22,10 @@ class Accelerator(Protocol):
     def map_logged_memory(self, gpa: int, size: int, host_address: int) -> int:
         """Like map_memory; the pages the guest writes are logged. Returns the log's number."""
 
-    def dirty_pages(self, log: int) -> NDArray[np.bool_] | None:
-        """Get and clear a log: whether the guest wrote to each 4096-byte page since the last call.
+    def dirty_log(self, log: int) -> bytes | None:
+        """Get and clear a log: a bit per 4096-byte page the guest wrote to since the last call.
+
+        Page 0 is bit 0 of byte 0; bits beyond the last page are 0.
 
         None: there is no log, any page may have been written to. A write that races with the call
         is seen by this call or by the next one: look at the pages after it, not before.

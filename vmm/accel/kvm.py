@@ -8,9 +8,6 @@ Documentation/virt/kvm/api.rst; the order of the set-up calls follows it.
 import os
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vmm._native import ffi, lib
 from vmm.accel.detect import KVM_DEVICE
 from vmm.boot.entry import EntryState
@@ -41,7 +38,7 @@ class KvmAccelerator:
         self._kvm_fd = os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC)
         self._vm_fd = -1
         self._slots = 0
-        self._logs: dict[int, tuple[NDArray[np.uint8], int]] = {}
+        self._logs: dict[int, Any] = {}
         try:
             self._check_host()
             self._create_vm()
@@ -88,21 +85,20 @@ class KvmAccelerator:
         """Add a slot with KVM_MEM_LOG_DIRTY_PAGES; see Accelerator.map_logged_memory."""
         slot = self._add_slot(gpa, size, host_address, lib.KVM_MEM_LOG_DIRTY_PAGES)
         # The kernel fills whole longs, so the bitmap is rounded up to them.
-        self._logs[slot] = (np.zeros(-(-size // PAGE // 64) * 8, np.uint8), size // PAGE)
+        self._logs[slot] = ffi.new("uint64_t[]", -(-size // PAGE // 64))
         return slot
 
-    def dirty_pages(self, log: int) -> NDArray[np.bool_]:
-        """KVM_GET_DIRTY_LOG; see Accelerator.dirty_pages.
+    def dirty_log(self, log: int) -> bytes:
+        """KVM_GET_DIRTY_LOG; see Accelerator.dirty_log.
 
         The ioctl takes the bits, write-protects the pages and flushes the vCPUs' TLBs before it
         returns: what was written before is in memory by then, what comes later sets bits anew.
         """
-        bitmap, pages = self._logs[log]
         request = ffi.new("struct kvm_dirty_log *")
         request.slot = log
-        request.dirty_bitmap = ffi.from_buffer(bitmap)
+        request.dirty_bitmap = self._logs[log]
         self._ioctl(self._vm_fd, "KVM_GET_DIRTY_LOG", request)
-        return np.unpackbits(bitmap, bitorder="little")[:pages].view(np.bool_)
+        return bytes(ffi.buffer(self._logs[log]))
 
     def _add_slot(self, gpa: int, size: int, host_address: int, flags: int) -> int:
         region = ffi.new("struct kvm_userspace_memory_region *")

@@ -26,7 +26,7 @@ from vmm.boot.loading import (
     memory_map,
     write_command_line,
 )
-from vmm.display.framebuffer import VRAM_BASE, FramebufferOptions
+from vmm.display.options import VRAM_BASE, FramebufferOptions
 from vmm.errors import VmmError
 from vmm.memory import PAGE, GuestMemory
 

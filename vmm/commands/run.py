@@ -17,8 +17,7 @@ from vmm.accel.detect import host_info
 from vmm.commands.metrics import DEFAULT_ADDRESS, start_exporter
 from vmm.commands.output import output_file, write_whole
 from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
-from vmm.display.framebuffer import parse_framebuffer
-from vmm.display.screendump import format_of
+from vmm.display.options import image_format_of, parse_framebuffer
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
@@ -59,7 +58,7 @@ def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None
     """A click callback: ``value`` if a picture can be written there, or not given."""
     if value is not None:
         try:
-            format_of(value)
+            image_format_of(value)
         except VmmError as error:
             raise click.BadParameter(str(error)) from None
     return output_file(ctx, param, value)
@@ -301,7 +300,7 @@ def _dump_screen(machine: Machine, path: Path | None) -> str | None:
     if path is None:
         return None
     try:
-        dump = machine.screendump(path, format_of(path))
+        dump = machine.screendump(path, image_format_of(path))
         machine.main_loop.asyncio.run_until_complete(dump)
     except VmmError as error:
         return str(error)

@@ -21,7 +21,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vmm.display.surface import MAX_SIDE, Surface, blank
+from vmm.display.options import MAX_SIDE
+from vmm.display.surface import Surface, blank
 
 NO_DEVICE_SIZE = (640, 480)
 

@@ -34,8 +34,6 @@ KVM's dirty log, and there is no second way to mark a page dirty that could be f
 """
 
 import mmap
-import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,16 +41,20 @@ import numpy as np
 from vmm._native import ffi
 from vmm.accel.base import Accelerator
 from vmm.display.console import Console, Cursor
-from vmm.display.surface import BYTES_PER_PIXEL, Mode, Surface
-from vmm.errors import VmmError
+from vmm.display.options import (
+    BYTES_PER_PIXEL,
+    VRAM_BASE,
+    VRAM_DEFAULT,
+    FramebufferOptions,
+    Mode,
+)
+from vmm.display.surface import Surface, surface_in
 from vmm.memory import PAGE
 from vmm.qom import Property, QomObject
 
-VRAM_BASE = 0xE000_0000
 REGISTERS_BASE = 0xFEA0_0000
 REGISTERS_SIZE = PAGE
 ID, VERSION = 0x4246_5142, 1
-VRAM_DEFAULT, VRAM_MAX = 16 << 20, 256 << 20
 MAX_CURSOR = 64
 COMMIT, CURSOR_COMMIT = 0x1C, 0x54
 _TAKEN, _REFUSED = 0, 1
@@ -62,51 +64,6 @@ STAGED = {
     **{0x10 + 4 * i: name for i, name in enumerate(_MODE)},
     **{0x40 + 4 * i: name for i, name in enumerate(_CURSOR)},
 }
-
-
-@dataclass(frozen=True)
-class FramebufferOptions:
-    """What a machine is told about its screen: size in pixels, video memory in bytes.
-
-    Raises:
-        VmmError: the picture does not fit into the video memory, or that has an odd size.
-    """
-
-    width: int = 1024
-    height: int = 768
-    vgamem: int = VRAM_DEFAULT
-
-    def __post_init__(self) -> None:
-        if not (0 < self.vgamem <= VRAM_MAX) or self.vgamem % PAGE:
-            raise VmmError(
-                f"framebuffer: vgamem is a multiple of {PAGE} bytes, at most {VRAM_MAX >> 20}M"
-            )
-        if not self.mode.fits(self.vgamem):
-            raise VmmError(
-                f"framebuffer: {self.width}x{self.height} does not fit into"
-                f" {self.vgamem >> 20}M of video memory"
-            )
-
-    @property
-    def mode(self) -> Mode:
-        """The mode a machine starts with."""
-        return Mode(self.width, self.height, self.width * BYTES_PER_PIXEL)
-
-    def guest_parameter(self) -> str:
-        """How the micro-guest is told, as in ``fb=0xe0000000:1024x768:4096``."""
-        return f"fb={VRAM_BASE:#x}:{self.width}x{self.height}:{self.mode.stride}"
-
-
-def parse_framebuffer(text: str) -> FramebufferOptions:
-    """``1024x768``: width and height in pixels.
-
-    Raises:
-        VmmError: not of that form, or too large.
-    """
-    match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
-    if match is None:
-        raise VmmError(f"--framebuffer {text}: must be WIDTHxHEIGHT, as in 1024x768")
-    return FramebufferOptions(int(match[1]), int(match[2]))
 
 
 class Framebuffer(QomObject):
@@ -140,7 +97,7 @@ class Framebuffer(QomObject):
         address = int(ffi.cast("uintptr_t", self.memory))
         self._log = accelerator.map_logged_memory(VRAM_BASE, self.vgamem, address)
         self._stage(options.mode)
-        console.attach(options.mode.surface(self._vram), self._dirty_rows)
+        console.attach(surface_in(self._vram, options.mode), self._dirty_rows)
         self.realized = True
 
     def reset(self) -> None:
@@ -148,13 +105,14 @@ class Framebuffer(QomObject):
         self._registers.clear()
         self._status = dict.fromkeys(self._status, _TAKEN)
         self._stage(self._first_mode)
-        self._console.switch_surface(self._first_mode.surface(self._vram))
+        self._console.switch_surface(surface_in(self._vram, self._first_mode))
         self._console.define_cursor(None)
 
     def _dirty_rows(self, surface: Surface) -> Any:
-        pages = self._accelerator.dirty_pages(self._log)
-        if pages is None:
+        log = self._accelerator.dirty_log(self._log)
+        if log is None:
             return np.ones(surface.height, np.bool_)
+        pages = np.unpackbits(np.frombuffer(log, np.uint8), bitorder="little")
         return surface.rows_of_pages(pages, PAGE)
 
     def _stage(self, mode: Mode) -> None:
@@ -190,7 +148,7 @@ class Framebuffer(QomObject):
         mode = Mode(width, height, stride or width * BYTES_PER_PIXEL)
         if not mode.fits(self.vgamem):
             return False
-        self._console.switch_surface(mode.surface(self._vram))
+        self._console.switch_surface(surface_in(self._vram, mode))
         return True
 
     def _hide_cursor(self) -> bool:

@@ -15,28 +15,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vmm.display.console import Console
+from vmm.display.options import IMAGE_FORMATS
 from vmm.errors import VmmError
 from vmm.files import write_whole
-
-FORMATS = ("png", "ppm")
-
-
-def format_of(path: Path) -> str:
-    """The format that a file's name asks for.
-
-    Raises:
-        VmmError: it ends neither in .png nor in .ppm.
-    """
-    name = path.suffix.lower().removeprefix(".")
-    if name not in FORMATS:
-        raise VmmError(f"{path}: the name must end in .png or .ppm")
-    return name
 
 
 def encode(pixels: NDArray[np.uint32], image_format: str) -> bytes:
     """A picture file of XRGB8888 pixels (height, width). Raises ValueError: no such format."""
-    if image_format not in FORMATS:
-        raise ValueError(f"'{image_format}' is not one of {', '.join(FORMATS)}")
+    if image_format not in IMAGE_FORMATS:
+        raise ValueError(f"'{image_format}' is not one of {', '.join(IMAGE_FORMATS)}")
     height, width = pixels.shape
     data = pixels.astype("<u4", copy=False).tobytes()
     image = Image.frombuffer("RGB", (width, height), data, "raw", "BGRX", 0, 1)
@@ -51,8 +38,8 @@ async def screendump(console: Console, path: Path, image_format: str) -> None:
     Raises:
         ValueError: no such format. VmmError: the file cannot be written; it is as it was then.
     """
-    if image_format not in FORMATS:
-        raise ValueError(f"'{image_format}' is not one of {', '.join(FORMATS)}")
+    if image_format not in IMAGE_FORMATS:
+        raise ValueError(f"'{image_format}' is not one of {', '.join(IMAGE_FORMATS)}")
     console.settle()
     pixels = console.surface.pixels.copy()
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BYTES_PER_PIXEL = 4
-MAX_SIDE = 16384
+from vmm.display.options import BYTES_PER_PIXEL, Mode
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +32,9 @@ class Surface:
         if self.pixels.shape != (self.height, self.width):
             raise ValueError(f"{self.pixels.shape} is not the shape of {self.width}x{self.height}")
 
-    def rows_of_pages(self, dirty: NDArray[np.bool_], page: int) -> NDArray[np.bool_]:
+    def rows_of_pages(
+        self, dirty: NDArray[np.uint8] | NDArray[np.bool_], page: int
+    ) -> NDArray[np.bool_]:
         """Which rows have pixels on dirty pages: shape (height,).
 
         Args:
@@ -53,32 +54,14 @@ def blank(width: int, height: int) -> Surface:
     return Surface(width, height, np.zeros((height, width), np.uint32))
 
 
-@dataclass(frozen=True)
-class Mode:
-    """A picture's shape: width and height in pixels, stride in bytes from row to row."""
+def surface_in(vram: NDArray[np.uint32], mode: Mode) -> Surface:
+    """The picture at the start of ``vram``, a flat array.
 
-    width: int
-    height: int
-    stride: int
-
-    def fits(self, vram_size: int) -> bool:
-        """Whether it is a picture at all and ends within ``vram_size`` bytes."""
-        return (
-            1 <= self.width <= MAX_SIDE
-            and 1 <= self.height <= MAX_SIDE
-            and self.stride % BYTES_PER_PIXEL == 0
-            and self.stride >= self.width * BYTES_PER_PIXEL
-            and self.stride * self.height <= vram_size
-        )
-
-    def surface(self, vram: NDArray[np.uint32]) -> Surface:
-        """The picture at the start of ``vram``, a flat array.
-
-        Raises:
-            ValueError: it does not fit there.
-        """
-        if not self.fits(vram.nbytes):
-            raise ValueError(f"{self} does not fit into {vram.nbytes} bytes of video memory")
-        pitch = self.stride // BYTES_PER_PIXEL
-        rows = vram[: pitch * self.height].reshape(self.height, pitch)
-        return Surface(self.width, self.height, rows[:, : self.width])
+    Raises:
+        ValueError: it does not fit there.
+    """
+    if not mode.fits(vram.nbytes):
+        raise ValueError(f"{mode} does not fit into {vram.nbytes} bytes of video memory")
+    pitch = mode.stride // BYTES_PER_PIXEL
+    rows = vram[: pitch * mode.height].reshape(mode.height, pitch)
+    return Surface(mode.width, mode.height, rows[:, : mode.width])
