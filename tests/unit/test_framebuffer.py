@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from tests.support.elf import ElfBuilder, Load
 from vmm._native import ffi
 from vmm.accel.qtest import QtestAccelerator
 from vmm.config import MachineConfig
@@ -317,6 +318,36 @@ def test_who_copies_only_dirty_rows_misses_no_write_of_a_running_guest(kind: str
     assert (copy == draw(kind, 1024, 768, 3000)).all()
 
 
+# mov eax,REGISTERS; then [rax+WIDTH]=320, HEIGHT=200, STRIDE=0, COMMIT=1, WIDTH=0, COMMIT=1;
+# mov eax,[rax+COMMIT]; out 0xf4,al; hlt. For a CPU in 32-bit protected mode.
+SETS_MODES = bytes.fromhex(
+    "b80000a0fe c7401040010000 c74014c8000000 c7401800000000 c7401c01000000"
+    "c7401000000000 c7401c01000000 8b401c e6f4 f4"
+)
+
+
+@pytest.mark.kvm
+def test_a_guest_sets_a_mode_and_is_refused_a_bad_one(tmp_path: Path) -> None:
+    kernel = tmp_path / "kernel"
+    kernel.write_bytes(ElfBuilder(loads=[Load(0x10_0000, SETS_MODES)]).build())
+    wanted = config("kvm", "")
+    with Machine(replace(wanted, kernel=kernel, micro_guest=False)) as machine:
+        switched: list[int] = []
+
+        class Viewer:
+            def surface_switched(self) -> None:
+                switched.append(machine.console.surface.width)
+
+            def cursor_defined(self) -> None:
+                raise AssertionError("nobody defined one")
+
+        machine.console.add_listener(Viewer())
+        assert machine.run().code == REFUSED
+        machine.console.settle()
+        assert (switched, machine.console.surface.height) == ([320], 200)
+        assert machine.console.dirty_rows().tolist() == [True] * 200
+
+
 def test_without_a_log_everything_may_have_changed() -> None:
     with Machine(config("qtest", "mode=idle ms=1")) as machine:
         for _ in range(3):
@@ -328,6 +359,12 @@ def test_a_guest_that_is_told_of_a_screen_elsewhere_says_so() -> None:
     with Machine(config("qtest", f"mode=draw {elsewhere} ms=1")) as machine:
         request = machine.run()
         assert (request.code, machine.serial.result_line) == (2, None)
+
+
+def test_video_memory_is_no_ram_that_a_device_could_reach_unseen() -> None:
+    with Machine(config("qtest", "mode=idle ms=1")) as machine:
+        with pytest.raises(OSError, match="0xe0000000"):
+            machine.memory.write(VRAM_BASE, b"pixel")
 
 
 def test_the_machine_has_the_device_in_its_tree() -> None:
@@ -355,7 +392,7 @@ def test_a_machine_without_a_screen_starts_without_loading_what_draws() -> None:
 
 def test_a_machine_without_a_screen_has_a_console_but_no_device() -> None:
     wanted = config("qtest", "mode=draw ms=1")
-    with Machine(MachineConfig(**{**wanted.__dict__, "framebuffer": None})) as machine:
+    with Machine(replace(wanted, framebuffer=None)) as machine:
         machine.run()
         assert machine.framebuffer is None
         assert guest_drew(machine)["frames"] == 0
