@@ -37,16 +37,34 @@ class BootFiles:
     initrd: Path | None = None
 
 
-def load(memory: GuestMemory, boot: BootFiles) -> EntryState:
+@dataclass(frozen=True)
+class BootImage:
+    """The contents of BootFiles, kept to boot from again after a reset."""
+
+    files: BootFiles
+    kernel: ElfImage
+    initrd: bytes | None
+
+
+def read(boot: BootFiles) -> BootImage:
+    """Read the files.
+
+    Raises:
+        VmmError: one is unreadable or malformed.
+    """
+    return BootImage(boot, read_kernel(boot.kernel), _read_initrd(boot.initrd))
+
+
+def load(memory: GuestMemory, boot: BootFiles | BootImage) -> EntryState:
     """Put kernel, command line and initrd into guest memory.
 
     Raises:
         VmmError: a file is unreadable or malformed, or does not fit.
     """
-    image = read_kernel(boot.kernel)
-    kernel_end = _load_segments(memory, image, boot.kernel)
-    module = _load_initrd(memory, boot.initrd, kernel_end)
-    _write_command_line(memory, boot.command_line)
+    image = boot if isinstance(boot, BootImage) else read(boot)
+    kernel_end = _load_segments(memory, image.kernel, image.files.kernel)
+    module = _load_initrd(memory, image, kernel_end)
+    _write_command_line(memory, image.files.command_line)
     entries = _write_memory_map(memory)
     if module is not None:
         memory.write(MODULE_LIST_ADDRESS, _MODULE.pack(*module, 0, 0))
@@ -63,7 +81,7 @@ def load(memory: GuestMemory, boot: BootFiles) -> EntryState:
         0,
     )
     memory.write(START_INFO_ADDRESS, start_info)
-    return EntryState(rip=image.pvh_entry, rbx=START_INFO_ADDRESS)
+    return EntryState(rip=image.kernel.pvh_entry, rbx=START_INFO_ADDRESS)
 
 
 def _load_segments(memory: GuestMemory, image: ElfImage, path: Path) -> int:
@@ -76,22 +94,32 @@ def _load_segments(memory: GuestMemory, image: ElfImage, path: Path) -> int:
                 f" does not fit into guest memory of {memory.size >> 20}M: raise --memory"
             )
         memory.write(segment.address, segment.data)
+        data_end = segment.address + len(segment.data)
+        memory.fill_zero(data_end, segment_end - data_end)  # dirty after a reset
         end = max(end, segment_end)
     return end
 
 
-def _load_initrd(memory: GuestMemory, path: Path | None, kernel_end: int) -> tuple[int, int] | None:
-    """As high as it fits below 3 GiB, page aligned. Returns (address, size)."""
+def _read_initrd(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise VmmError(f"initrd {path}: {error.strerror}") from None
+
+
+def _load_initrd(memory: GuestMemory, image: BootImage, kernel_end: int) -> tuple[int, int] | None:
+    """As high as it fits below 3 GiB, page aligned. Returns (address, size)."""
+    data = image.initrd
+    if data is None:
+        return None
     low_size = memory.regions()[0][1]
     address = (low_size - len(data)) & ~(PAGE - 1)
     if address < kernel_end:
-        raise VmmError(f"initrd {path}: does not fit beside the kernel: raise --memory")
+        raise VmmError(
+            f"initrd {image.files.initrd}: does not fit beside the kernel: raise --memory"
+        )
     memory.write(address, data)
     return address, len(data)
 

@@ -21,10 +21,12 @@ from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
 from vmm.requests import Request, RequestKind
+from vmm.runstate import RunOptions, ShutdownCause
 
 EXIT_CRASH = 1
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
+_CRASHES = (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR, RequestKind.TRIPLE_FAULT)
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 HELP = """Boot a virtual machine whose big lock is timed.
@@ -102,6 +104,13 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     show_default=True,
     help="How the big lock chooses its next owner; pthread is QEMU's.",
 )
+@click.option("-S", "paused", is_flag=True, help="Do not start the vCPUs before a 'cont'.")
+@click.option("--no-reboot", is_flag=True, help="End instead of resetting the guest.")
+@click.option(
+    "--no-shutdown",
+    is_flag=True,
+    help="Stop instead of ending when the guest shuts down; a signal still ends the VM.",
+)
 @click.option("--no-record", is_flag=True, help="Do not time the lock.")
 @click.option(
     "--recording",
@@ -176,6 +185,9 @@ def _config(
     recording: Path | None,
     keep_recording: bool,
     window_recording: bool,
+    paused: bool,
+    no_reboot: bool,
+    no_shutdown: bool,
 ) -> MachineConfig:
     micro = kernel == MICRO_GUEST
     return MachineConfig(
@@ -194,6 +206,7 @@ def _config(
         recording=recording,
         keep_recording=keep_recording,
         window_recording=window_recording,
+        run=RunOptions(paused=paused, no_reboot=no_reboot, no_shutdown=no_shutdown),
     )
 
 
@@ -248,14 +261,14 @@ def _run(machine: Machine, arrived: list[int]) -> Request:
 
     def end(number: int) -> None:
         name = signal.Signals(number).name
-        machine.requests.file(RequestKind.SHUTDOWN, number, f"{name} received")
+        machine.control.quit(ShutdownCause.HOST_SIGNAL, code=number, message=f"{name} received")
 
     for number in ENDING_SIGNALS:
         loop.add_signal_handler(number, end, int(number))
     for early in arrived:
         end(early)
     request = machine.run()
-    if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
+    if request.kind in _CRASHES:
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
     return request
 
