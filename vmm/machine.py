@@ -25,14 +25,17 @@ from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
+from vmm.devices.i8042 import add_i8042
 from vmm.devices.python_region import PythonRegion, RegionHandler
+from vmm.devices.python_scratch import PythonScratch
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
 from vmm.display.options import VRAM_BASE
 from vmm.errors import VmmError, check, check_pointer
-from vmm.events import EventBus
+from vmm.events import Event, EventBus
 from vmm.hotplug import Hotplug
+from vmm.input.router import InputRouter
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
 from vmm.qom import QomTree
@@ -89,6 +92,7 @@ class Machine:
         self._build_cpus()
         self._build_hotplug()
         self._build_devices()
+        self._build_input()
         self._build_disks()
         self._load()
 
@@ -243,13 +247,25 @@ class Machine:
         scratch_ops = lib.ops_scratch_register()
         self.add_region(lib.IO_PIO, SCRATCH_PORT, 4, "scratch", scratch_ops, self._scratch)
         self.add_python_region(
-            lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", _PythonScratch()
+            lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", PythonScratch()
         )
         copy = self.recorder if self.config.window_recording else None
         self.window_mark = WindowMark(Path(copy.path) if copy else None, self._sync_clock)
         self.add_python_region(
             lib.IO_PIO, MARK_PORT, 1, "bqlscope-mark", self.window_mark, lock_free=True
         )
+
+    def _build_input(self) -> None:
+        self.input = InputRouter(self.main_loop.asyncio.call_later)
+        self.input.enabled = False  # until it runs
+        self._on_close(self.input.close)
+        self.events.subscribe(self._follow_run_state)
+        add_i8042(self)
+
+    def _follow_run_state(self, event: Event) -> None:
+        """A stopped machine takes no input, as in QEMU."""
+        if event.name in ("STOP", "RESUME"):
+            self.input.enabled = event.name == "RESUME"
 
     def _sync_clock(self) -> None:
         if self.recorder is not None:
@@ -393,16 +409,3 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _PythonScratch:
-    """Plain state behind a Python handler: the yardstick for Python device callbacks."""
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    def read(self, offset: int, size: int) -> int:
-        return self._value >> (8 * offset)
-
-    def write(self, offset: int, value: int, size: int) -> None:
-        self._value = value
