@@ -78,7 +78,7 @@ class OwnVmm:
         """`python -m vmm run …`."""
         work = job.workload
         command = [*self.program, "--no-reboot", "--kernel", "micro", "--accel", work.accel]
-        command += ["--smp", str(work.smp), "--memory", work.memory]
+        command += ["--smp", str(work.vcpus), "--memory", work.memory]
         for name in job.placement.iothreads:
             command += ["--object", f"iothread,id={name},poll-max-ns={work.poll_max_ns}"]
         command += ["--drive", drive_option(job.drive, job.placement)]

@@ -108,7 +108,7 @@ def busy_threads(result: Result) -> int:
     """
     iothreads = max(len(placement.iothreads) for placement in result.plan.placements)
     screen = 2 if result.plan.workload.vnc_clients else 0
-    return result.plan.workload.smp + 1 + iothreads + screen
+    return result.plan.workload.vcpus + 1 + iothreads + screen
 
 
 def caveats(result: Result) -> tuple[str, ...]:

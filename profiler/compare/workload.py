@@ -22,7 +22,7 @@ VNC_ENCODINGS = {"raw": 0, "hextile": 5, "zlib": 6, "tight": 7, "zrle": 16}
 class Workload:
     """What the guest does, and the machine it does it on.  Times in seconds, sizes in bytes.
 
-    With `vnc_clients` the guest also draws, and so many viewers watch its screen.
+    With `vnc_clients` a further vCPU draws, and so many viewers watch its screen.
     """
 
     smp: int = 2
@@ -40,6 +40,10 @@ class Workload:
     def __post_init__(self) -> None:
         checks = (
             (1 <= self.smp <= MAX_VCPUS, f"--smp must be 1 to {MAX_VCPUS}"),
+            (
+                self.vcpus <= MAX_VCPUS,
+                f"--smp must be below {MAX_VCPUS} with viewers: a further vCPU draws",
+            ),
             (1 <= self.iodepth <= MAX_IODEPTH, f"--iodepth must be 1 to {MAX_IODEPTH}"),
             (self.rw in RW_MODES, f"--rw must be one of {', '.join(RW_MODES)}"),
             (
@@ -66,6 +70,11 @@ class Workload:
             if not holds:
                 raise PlanError(message)
 
+    @property
+    def vcpus(self) -> int:
+        """Those that do I/O and read registers, and the one that draws for viewers."""
+        return self.smp + bool(self.vnc_clients)
+
     def guest_parameters(self, placement: Placement, seed: int) -> str:
         """The kernel command line of the micro-guest.
 
@@ -74,7 +83,7 @@ class Workload:
         `marks=1` has it announce its window.
         """
         pairs = {
-            "smp": self.smp,
+            "smp": self.vcpus,
             "rw": self.rw,
             "iodepth": self.iodepth,
             "bs": self.block_size,
@@ -87,7 +96,7 @@ class Workload:
             "marks": 1,
         }
         if self.vnc_clients:
-            pairs["draw"] = 1
+            pairs |= {"draw": 1, "draw_cpu": self.smp}
         return " ".join(f"{key}={value}" for key, value in pairs.items())
 
 

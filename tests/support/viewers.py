@@ -139,7 +139,9 @@ def desktop(folder: Path, width: int, height: int) -> Iterator[Desktop]:
 
 
 @contextmanager
-def tiger_viewer(port: int, folder: Path, size: tuple[int, int], *options: str) -> Iterator[Desktop]:
+def tiger_viewer(
+    port: int, folder: Path, size: tuple[int, int], *options: str
+) -> Iterator[Desktop]:
     """TigerVNC's viewer, whole screen, on a desktop as large as the remote one."""
     program = tigervnc()
     assert program is not None
@@ -221,4 +223,3 @@ def same(one: Picture | None, other: Picture) -> bool:
 def wait_for_picture(look: Callable[[], Picture | None], wanted: Picture, what: str) -> None:
     """Until a client shows exactly this picture."""
     wait_until(lambda: same(look(), wanted), what)
-

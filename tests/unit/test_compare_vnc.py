@@ -76,6 +76,11 @@ def test_an_absurd_number_of_viewers_is_refused(clients: int) -> None:
         Workload(vnc_clients=clients)
 
 
+def test_the_vcpu_that_draws_must_fit_too() -> None:
+    with pytest.raises(PlanError, match="a further vCPU draws"):
+        Workload(smp=16, vnc_clients=1)
+
+
 def test_an_unknown_encoding_is_refused() -> None:
     with pytest.raises(PlanError, match="--vnc-encoding must be one of raw, hextile"):
         Workload(vnc_encoding="vp9")
@@ -90,7 +95,9 @@ def test_the_machine_starts_paused_behind_the_viewers_and_the_guest_draws() -> N
     assert words[words.index("--vnc-encode") + 1] == "mainloop"
     assert words[words.index("--qmp") + 1] == "unix:/r/qmp"
     assert "-S" in words
-    assert words[words.index("--append") + 1].endswith(" draw=1")
+    assert words[words.index("--append") + 1].endswith(" draw=1 draw_cpu=2")
+    assert words[words.index("--append") + 1].startswith("smp=3 ")
+    assert words[words.index("--smp") + 1] == "3"
     assert words[words.index("--drive") + 1].endswith(",iothread=io0")
 
 
@@ -131,7 +138,7 @@ def test_the_page_and_the_verdict_speak_of_the_screen() -> None:
     assert "4 VNC viewers, tight" in text
     assert "screen updates, 1/s" in text
     assert max(map(len, text.splitlines())) <= 80
-    assert busy_threads(result) == 2 + 1 + 1 + 2
+    assert busy_threads(result) == 3 + 1 + 1 + 2
 
 
 def test_lines_about_a_screen_are_left_out_where_there_was_none() -> None:
