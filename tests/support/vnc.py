@@ -2,6 +2,7 @@
 """A scripted console, a keyboard that notes what it is told, and an RFB client that decodes Raw."""
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -251,7 +252,7 @@ class RfbClient:
         self.writer.close()
         try:
             await self.writer.wait_closed()
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):  # the server's last bytes were not read
             return
 
 
@@ -319,17 +320,18 @@ def serve(
         make = jobs or (lambda loop: InlineEncoder() if inline else EncodeWorker(loop, None))
         sink = make(loop)
         parsed = parse_vnc(f"unix:{path}{options}")
-        server = VncServer(parsed, watch, router, loop, bus, sink, limits)
-        router.on_leds(lambda _: server.leds_changed())
-        server.start()
-        rig = Rig(path, console, router, watch, server, sink, bus)
-        bus.subscribe(rig.events.append)
+        clients: list[RfbClient] = []
         try:
+            server = VncServer(parsed, watch, router, loop, bus, sink, limits)
+            router.on_leds(lambda _: server.leds_changed())
+            server.start()
+            rig = Rig(path, console, router, watch, server, sink, bus, clients=clients)
+            bus.subscribe(rig.events.append)
             await asyncio.wait_for(scenario(rig), 2 * PATIENCE_SECONDS)
-        finally:
-            for client in rig.clients:
-                await client.close()
             server.close()
+        finally:
+            for client in clients:
+                await client.close()
             watch.close()
             sink.close()
             for _ in range(3):
