@@ -45,6 +45,7 @@ from vmm.runstate import MachineControl
 if TYPE_CHECKING:
     from vmm.display.console import Console
     from vmm.display.framebuffer import Framebuffer
+    from vmm.display.vnc.displays import VncDisplays
 
 SCRATCH_PORT = 0x5F8
 PYTHON_SCRATCH_PORT = 0x5E8
@@ -69,6 +70,7 @@ class Machine:
         """One-line remarks for the person who starts the machine; usually none."""
         self.running_since_ns: int | None = None
         self.framebuffer: Framebuffer | None = None
+        self.vnc: VncDisplays | None = None
         self._guest: NativeGuest | None = None
         self._python_regions: list[PythonRegion] = []
         self._reset_handlers: list[Callable[[], None]] = []
@@ -94,6 +96,7 @@ class Machine:
         self._build_devices()
         self._build_input()
         self._build_disks()
+        self._build_vnc()
         self._load()
 
     # Core: lock, loop, memory, address spaces.
@@ -261,6 +264,17 @@ class Machine:
         self._on_close(self.input.close)
         self.events.subscribe(self._follow_run_state)
         add_i8042(self)
+
+    def _build_vnc(self) -> None:
+        if not self.config.vnc:
+            return
+        from vmm.display.vnc.displays import VncDisplays  # noqa: PLC0415 - as in _build_display
+
+        host = (self.main_loop, self.bql, self.events)
+        options = self.config
+        self.vnc = VncDisplays(options.vnc, self.console, self.input, *host, options.vnc_encode)
+        self._on_close(self.vnc.close)
+        self.notes += self.vnc.notes()
 
     def _follow_run_state(self, event: Event) -> None:
         """A stopped machine takes no input, as in QEMU."""

@@ -5,6 +5,7 @@ import asyncio
 import ssl
 import struct
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -108,6 +109,7 @@ class FakeRouter:
         self.leds = FakeLeds()
         self.calls: list[tuple[Any, ...]] = []
         self.heard = asyncio.Event()
+        self.forgotten = 0
         self._callbacks: list[Callable[[Any], None]] = []
 
     def key(self, qcode: str, down: bool) -> None:
@@ -128,8 +130,12 @@ class FakeRouter:
     def sync(self) -> None:
         self.heard.set()
 
-    def on_leds(self, callback: Callable[[Any], None]) -> None:
+    def on_leds(self, callback: Callable[[Any], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def forget_position(self) -> None:
+        self.forgotten += 1
 
     def light(self, **leds: bool) -> None:
         self.leds = FakeLeds(**leds)
@@ -321,15 +327,17 @@ def serve(
         sink = make(loop)
         parsed = parse_vnc(f"unix:{path}{options}")
         clients: list[RfbClient] = []
+        close_server = ExitStack()
         try:
             server = VncServer(parsed, watch, router, loop, bus, sink, limits)
+            close_server.callback(server.close)
             router.on_leds(lambda _: server.leds_changed())
             server.start()
             rig = Rig(path, console, router, watch, server, sink, bus, clients=clients)
             bus.subscribe(rig.events.append)
             await asyncio.wait_for(scenario(rig), 2 * PATIENCE_SECONDS)
-            server.close()
         finally:
+            close_server.close()
             for client in clients:
                 await client.close()
             watch.close()

@@ -72,7 +72,7 @@ def test_pixels_come_in_the_format_the_client_sets(tmp_path: Path) -> None:
         client.request(incremental=False)
         await client.update()
         pixel = int(client.screen[0, 0])
-        assert (pixel >> 11, pixel >> 5 & 63, pixel & 31) == (31, 31, 7)
+        assert (pixel >> 11, pixel >> 5 & 63, pixel & 31) == (31, 32, 8)
 
     serve(tmp_path, scenario)
 

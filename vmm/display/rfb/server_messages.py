@@ -88,10 +88,7 @@ def end_of_continuous_updates() -> bytes:
     return bytes([ServerType.END_OF_CONTINUOUS_UPDATES])
 
 
-def palette_332() -> bytes:
-    """SetColourMapEntries: 256 colours, 3 bits red, 3 green, 2 blue from the highest bit on."""
-    index = np.arange(256)
-    red, green, blue = index >> 5, (index >> 2) & 7, index & 3
-    colours = np.stack([red * 65535 // 7, green * 65535 // 7, blue * 65535 // 3], axis=1)
-    header = struct.pack(">BxHH", ServerType.SET_COLOUR_MAP_ENTRIES, 0, 256)
+def colour_map(colours: NDArray[np.uint16]) -> bytes:
+    """SetColourMapEntries for all entries from the first on; colours of shape (count, 3)."""
+    header = struct.pack(">BxHH", ServerType.SET_COLOUR_MAP_ENTRIES, 0, len(colours))
     return header + colours.astype(">u2").tobytes()
