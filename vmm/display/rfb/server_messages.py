@@ -21,19 +21,22 @@ def rectangle(
     return struct.pack(">HHHHi", x, y, width, height, encoding) + payload
 
 
-def framebuffer_update(rectangles: Iterable[bytes], last_rect: bool = False) -> bytes:
-    """A whole update. last_rect: the client knows the LastRect rectangle, which then ends it.
+def framebuffer_update(parts: Iterable[bytes], count: int, last_rect: bool = False) -> bytes:
+    """A whole update.
+
+    Args:
+        parts: its rectangles, in any number of pieces.
+        count: how many rectangles that are.
+        last_rect: the client knows the LastRect rectangle, which then ends the update.
 
     Raises:
         ValueError: more than 65534 rectangles without last_rect.
     """
-    parts = list(rectangles)
-    if last_rect:
-        parts.append(rectangle(0, 0, 0, 0, Pseudo.LAST_RECT))
-    elif len(parts) >= UNKNOWN_COUNT:
-        raise ValueError(f"{len(parts)} rectangles do not fit into one update")
-    count = UNKNOWN_COUNT if last_rect else len(parts)
-    return b"".join((struct.pack(">BxH", ServerType.FRAMEBUFFER_UPDATE, count), *parts))
+    if not last_rect and count >= UNKNOWN_COUNT:
+        raise ValueError(f"{count} rectangles do not fit into one update")
+    head = struct.pack(">BxH", ServerType.FRAMEBUFFER_UPDATE, UNKNOWN_COUNT if last_rect else count)
+    tail = rectangle(0, 0, 0, 0, Pseudo.LAST_RECT) if last_rect else b""
+    return b"".join((head, *parts, tail))
 
 
 def desktop_size(width: int, height: int) -> bytes:

@@ -186,7 +186,8 @@ class ClientUpdates:
             return 0
         if self._pending:
             pending, self._pending = self._pending, {}
-            self._outlet.send(messages.framebuffer_update([each() for each in pending.values()]))
+            parts = [each() for each in pending.values()]
+            self._outlet.send(messages.framebuffer_update(parts, len(parts)))
         return self._push_job()
 
     def _push_job(self) -> int:
