@@ -80,6 +80,7 @@ parameters+=' lpj=2000000 clearcpuid=smap,smep,popcnt,cx16'
 boot() {
     local log=$1 status=0
     shift
+    rm -f "$log"
     echo "linux_guest: booting $kernel (console: $log)"
     timeout 300 .venv/bin/python -m vmm run --kernel "$kernel" --memory 64M --serial "file:$log" \
         --object iothread,id=io0 --drive "file=$image,iothread=io0" --append "$parameters" "$@" \

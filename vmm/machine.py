@@ -26,10 +26,10 @@ from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
 from vmm.devices.python_region import PythonRegion, RegionHandler
+from vmm.devices.scratch import PythonScratch
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
-from vmm.display.options import VRAM_BASE
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import EventBus
 from vmm.hotplug import Hotplug
@@ -168,23 +168,9 @@ class Machine:
             return
         # Here, as in console and screendump: numpy and Pillow take as long to load as a machine
         # without a screen takes to start.
-        from vmm.display.framebuffer import (  # noqa: PLC0415
-            REGISTERS_BASE,
-            REGISTERS_SIZE,
-            Framebuffer,
-        )
+        from vmm.display.build import build_framebuffer  # noqa: PLC0415
 
-        framebuffer = self.framebuffer = Framebuffer("framebuffer")
-        framebuffer.width, framebuffer.height = options.width, options.height
-        framebuffer.vgamem = options.vgamem
-        framebuffer.realize(self.accelerator, self.console)
-        self.on_reset(framebuffer.reset)
-        self.qom.add(f"/machine/unattached/{framebuffer.id}", framebuffer)
-        self.add_python_region(
-            lib.IO_MMIO, REGISTERS_BASE, REGISTERS_SIZE, "framebuffer", framebuffer
-        )
-        if self._guest is not None:
-            self._guest.map_vram(VRAM_BASE, framebuffer.vgamem, framebuffer.memory)
+        self.framebuffer = build_framebuffer(self, options, self._guest)
 
     def _build_cpus(self) -> None:
         native = lib.vcpu_set_new(
@@ -243,7 +229,7 @@ class Machine:
         scratch_ops = lib.ops_scratch_register()
         self.add_region(lib.IO_PIO, SCRATCH_PORT, 4, "scratch", scratch_ops, self._scratch)
         self.add_python_region(
-            lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", _PythonScratch()
+            lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", PythonScratch()
         )
         copy = self.recorder if self.config.window_recording else None
         self.window_mark = WindowMark(Path(copy.path) if copy else None, self._sync_clock)
@@ -393,16 +379,3 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _PythonScratch:
-    """Plain state behind a Python handler: the yardstick for Python device callbacks."""
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    def read(self, offset: int, size: int) -> int:
-        return self._value >> (8 * offset)
-
-    def write(self, offset: int, value: int, size: int) -> None:
-        self._value = value
