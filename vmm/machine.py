@@ -25,14 +25,16 @@ from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
+from vmm.devices.i8042 import add_i8042
 from vmm.devices.python_region import PythonRegion, RegionHandler
-from vmm.devices.scratch import PythonScratch
+from vmm.devices.python_scratch import PythonScratch
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
 from vmm.errors import VmmError, check, check_pointer
-from vmm.events import EventBus
+from vmm.events import Event, EventBus
 from vmm.hotplug import Hotplug
+from vmm.input.router import InputRouter
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
 from vmm.qom import QomTree
@@ -89,6 +91,7 @@ class Machine:
         self._build_cpus()
         self._build_hotplug()
         self._build_devices()
+        self._build_input()
         self._build_disks()
         self._load()
 
@@ -236,6 +239,18 @@ class Machine:
         self.add_python_region(
             lib.IO_PIO, MARK_PORT, 1, "bqlscope-mark", self.window_mark, lock_free=True
         )
+
+    def _build_input(self) -> None:
+        self.input = InputRouter(self.main_loop.asyncio.call_later)
+        self.input.enabled = False  # until it runs
+        self._on_close(self.input.close)
+        self.events.subscribe(self._follow_run_state)
+        add_i8042(self)
+
+    def _follow_run_state(self, event: Event) -> None:
+        """A stopped machine takes no input, as in QEMU."""
+        if event.name in ("STOP", "RESUME"):
+            self.input.enabled = event.name == "RESUME"
 
     def _sync_clock(self) -> None:
         if self.recorder is not None:

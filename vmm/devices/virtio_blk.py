@@ -187,8 +187,8 @@ class VirtioBlkDevice(QomObject):
         self._native = check_pointer(ffi, lib.virtio_blk_new(config), f"creating {self.id}")
         self._undo.callback(lib.virtio_blk_free, self._native)
         transport = lib.virtio_mmio_new(lib.virtio_blk_device(self._native))
-        self._transport = check_pointer(ffi, transport, f"creating {self.id}")
-        self._undo.callback(lib.virtio_mmio_free, self._transport)
+        self.transport = check_pointer(ffi, transport, f"creating {self.id}")
+        self._undo.callback(lib.virtio_mmio_free, self.transport)
 
     def _notifiers(self) -> list[int]:
         fds = [lib.virtio_blk_host_notifier(self._native, i) for i in range(self.num_queues)]
@@ -205,14 +205,14 @@ class VirtioBlkDevice(QomObject):
         if self.irq == "irqfd" and fd >= 0:
             accelerator.add_irqfd(self.gsi, fd)
             undo.callback(accelerator.remove_irqfd, self.gsi, fd)
-        fill_slot(bus.iospace, self.slot, self.id, self._transport)
+        fill_slot(bus.iospace, self.slot, self.id, self.transport)
         undo.callback(empty_slot, bus.iospace, self.slot)
 
     # While it runs. Main thread, under the BQL.
 
     def reset(self) -> None:
         """As if the driver had written 0 to Status (system reset). The vCPUs are stopped."""
-        lib.virtio_mmio_reset(self._transport)
+        lib.virtio_mmio_reset(self.transport)
 
     def quiesce(self) -> None:
         """Take no request from here to unquiesce(), none is in flight. Idempotent."""

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A register that does nothing, in Python: the yardstick for Python device callbacks."""
+"""A register in Python: the yardstick for Python device callbacks."""
 
 
 class PythonScratch:
-    """A RegionHandler: plain state, whose low bytes are read and written."""
+    """Plain state behind a Python handler."""
 
     def __init__(self) -> None:
         self._value = 0
 
     def read(self, offset: int, size: int) -> int:
-        """The value from byte ``offset`` on."""
+        """What was written, from ``offset`` on."""
         return self._value >> (8 * offset)
 
     def write(self, offset: int, value: int, size: int) -> None:
-        """Replace the value."""
+        """Keep the value."""
         self._value = value
