@@ -31,7 +31,6 @@ from vmm.devices.python_scratch import PythonScratch
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
-from vmm.display.options import VRAM_BASE
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import Event, EventBus
 from vmm.hotplug import Hotplug
@@ -175,23 +174,9 @@ class Machine:
             return
         # Here, as in console and screendump: numpy and Pillow take as long to load as a machine
         # without a screen takes to start.
-        from vmm.display.framebuffer import (  # noqa: PLC0415
-            REGISTERS_BASE,
-            REGISTERS_SIZE,
-            Framebuffer,
-        )
+        from vmm.display.build import build_framebuffer  # noqa: PLC0415
 
-        framebuffer = self.framebuffer = Framebuffer("framebuffer")
-        framebuffer.width, framebuffer.height = options.width, options.height
-        framebuffer.vgamem = options.vgamem
-        framebuffer.realize(self.accelerator, self.console)
-        self.on_reset(framebuffer.reset)
-        self.qom.add(f"/machine/unattached/{framebuffer.id}", framebuffer)
-        self.add_python_region(
-            lib.IO_MMIO, REGISTERS_BASE, REGISTERS_SIZE, "framebuffer", framebuffer
-        )
-        if self._guest is not None:
-            self._guest.map_vram(VRAM_BASE, framebuffer.vgamem, framebuffer.memory)
+        self.framebuffer = build_framebuffer(self, options, self._guest)
 
     def _build_cpus(self) -> None:
         native = lib.vcpu_set_new(
