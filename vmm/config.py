@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmm.block.options import DriveError, DriveOptions, parse_drive
+from vmm.devices.virtio_slots import SLOTS
 from vmm.display.options import FramebufferOptions
 from vmm.errors import VmmError
+from vmm.runstate import RunOptions
 
-MAX_DRIVES = 8
+MAX_DRIVES = SLOTS
 MAX_CPUS = 16
 MAX_MEMORY = 1 << 46  # what 46 bits of guest physical address reach
 MICRO_GUEST = "micro"
@@ -46,6 +48,7 @@ class MachineConfig:
     recording: Path | None = None
     keep_recording: bool = False
     window_recording: bool = False
+    run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         if not 1 <= self.cpus <= MAX_CPUS:

@@ -20,7 +20,7 @@ from tests.support.elf import ElfBuilder, Load
 from vmm._native import ffi
 from vmm.accel.qtest import QtestAccelerator
 from vmm.config import MachineConfig
-from vmm.devices.virtio_blk import VIRTIO_MMIO_BASE
+from vmm.devices.virtio_slots import VIRTIO_MMIO_BASE
 from vmm.display.console import Console
 from vmm.display.framebuffer import REGISTERS_BASE, REGISTERS_SIZE, Framebuffer
 from vmm.display.options import (

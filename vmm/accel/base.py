@@ -37,6 +37,20 @@ class Accelerator(Protocol):
     def set_entry(self, vcpu: Any, entry: EntryState) -> None:
         """Set the registers CPU 0 starts with."""
 
+    def reset(self, vcpus: list[Any]) -> None:
+        """System reset: every vCPU and in-kernel device as after power-on. Main thread, under the
+        BQL, all vCPUs paused; ``set_entry`` comes after it.
+
+        Raises:
+            OSError: the kernel refused; the machine cannot go on.
+        """
+
+    def stop_clock(self) -> None:
+        """The vCPUs have just stopped: keep the guest's clock from going on."""
+
+    def start_clock(self, vcpus: list[Any]) -> None:
+        """The vCPUs are about to run again."""
+
     def free_vcpu(self, vcpu: Any) -> None:
         """Free what create_vcpu made; its thread has ended."""
 

@@ -6,6 +6,7 @@ Documentation/virt/kvm/api.rst; the order of the set-up calls follows it.
 """
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from vmm._native import ffi, lib
@@ -39,6 +40,9 @@ class KvmAccelerator:
         self._vm_fd = -1
         self._slots = 0
         self._logs: dict[int, Any] = {}
+        self._vm_image: Any = None
+        self._vcpu_images: dict[int, Any] = {}
+        self._clock: Any = None
         try:
             self._check_host()
             self._create_vm()
@@ -71,6 +75,8 @@ class KvmAccelerator:
         self._ioctl(self._vm_fd, "KVM_SET_IDENTITY_MAP_ADDR", address)
         self._ioctl(self._vm_fd, "KVM_CREATE_IRQCHIP")
         self._ioctl(self._vm_fd, "KVM_CREATE_PIT2", ffi.new("struct kvm_pit_config *"))
+        image = lib.kvm_vm_image_new(self._vm_fd)
+        self._vm_image = check_pointer(ffi, image, "reading the interrupt controllers")
         if self._extension("KVM_CAP_EXIT_ON_EMULATION_FAILURE"):
             cap = ffi.new("struct kvm_enable_cap *")
             cap.cap = lib.KVM_CAP_EXIT_ON_EMULATION_FAILURE
@@ -119,6 +125,8 @@ class KvmAccelerator:
             run_size = self._ioctl(self._kvm_fd, "KVM_GET_VCPU_MMAP_SIZE")
             native = lib.vcpu_new(vcpu_set, lib.ops_vcpu_kvm(), index, host_cpu)
             vcpu = check_pointer(ffi, native, "creating a vCPU")
+            image = lib.kvm_vcpu_image_new(self._kvm_fd, fd)
+            self._vcpu_images[index] = check_pointer(ffi, image, "reading the state of a vCPU")
         except BaseException:
             os.close(fd)
             raise
@@ -161,8 +169,38 @@ class KvmAccelerator:
         regs.rip, regs.rbx, regs.rsi, regs.rflags = entry.rip, entry.rbx, entry.rsi, 0x2
         self._ioctl(vcpu.kvm_fd, "KVM_SET_REGS", regs)
 
+    def reset(self, vcpus: list[Any]) -> None:
+        """Put back what the kernel started with; see Accelerator.reset and native/kvm_reset.h."""
+        check(lib.kvm_vm_image_put(self._vm_image, self._vm_fd), "resetting the irqchip")
+        put = ffi.addressof(lib, "kvm_vcpu_image_put")
+        for vcpu in vcpus:
+            image = self._vcpu_images[vcpu.index]
+            check(lib.vcpu_run_on(vcpu, put, image), f"resetting CPU {vcpu.index}")
+            check(lib.kvm_vcpu_image_error(image), f"resetting CPU {vcpu.index}")
+
+    def stop_clock(self) -> None:
+        """Keep kvmclock's time for start_clock(), as QEMU does; see Accelerator.stop_clock."""
+        if self._clock is not None:
+            return  # stopped already
+        clock = ffi.new("struct kvm_clock_data *")
+        with suppress(OSError):  # a kernel without kvmclock: nothing to keep
+            self._ioctl(self._vm_fd, "KVM_GET_CLOCK", clock)
+            clock.flags = 0
+            self._clock = clock
+
+    def start_clock(self, vcpus: list[Any]) -> None:
+        """Go on from there, and tell the guest's watchdog; see Accelerator.start_clock."""
+        if self._clock is None:
+            return
+        self._ioctl(self._vm_fd, "KVM_SET_CLOCK", self._clock)
+        self._clock = None
+        for vcpu in vcpus:
+            with suppress(OSError):  # EINVAL: this guest does not use kvmclock
+                self._ioctl(vcpu.kvm_fd, "KVM_KVMCLOCK_CTRL")
+
     def free_vcpu(self, vcpu: Any) -> None:
         """See Accelerator.free_vcpu."""
+        lib.kvm_vcpu_image_free(self._vcpu_images.pop(vcpu.index))
         os.close(vcpu.kvm_fd)
         lib.vcpu_free(vcpu)
 
@@ -196,6 +234,9 @@ class KvmAccelerator:
 
     def close(self) -> None:
         """Close the VM; vCPU descriptors must be closed before."""
+        if self._vm_image is not None:
+            lib.kvm_vm_image_free(self._vm_image)
+            self._vm_image = None
         for fd in (self._vm_fd, self._kvm_fd):
             if fd >= 0:
                 os.close(fd)

@@ -48,6 +48,17 @@ class QtestAccelerator:
     def set_entry(self, vcpu: Any, entry: EntryState) -> None:
         """Native guests have no registers."""
 
+    def reset(self, vcpus: list[Any]) -> None:
+        """The native guest starts anew; see Accelerator.reset."""
+        for vcpu in vcpus:
+            lib.vcpu_qtest_restart(vcpu)
+
+    def stop_clock(self) -> None:
+        """Native guests read the host's clock."""
+
+    def start_clock(self, vcpus: list[Any]) -> None:
+        """See stop_clock."""
+
     def free_vcpu(self, vcpu: Any) -> None:
         """See Accelerator.free_vcpu."""
         lib.vcpu_qtest_teardown(vcpu)

@@ -15,15 +15,16 @@ include/uapi/linux/screen_info.h; offsets below are those of struct boot_params.
 import struct
 from pathlib import Path
 
-from vmm.boot.elf import read_kernel
 from vmm.boot.entry import EntryState, LongMode
 from vmm.boot.loading import (
     COMMAND_LINE_ADDRESS,
     COMMAND_LINE_MAX,
     BootFiles,
+    BootImage,
     load_initrd,
     load_segments,
     memory_map,
+    read_files,
     write_command_line,
 )
 from vmm.display.options import VRAM_BASE, FramebufferOptions
@@ -55,21 +56,23 @@ def is_linux(kernel: Path) -> bool:
         return False
 
 
-def load(memory: GuestMemory, boot: BootFiles, screen: FramebufferOptions) -> EntryState:
+def load(
+    memory: GuestMemory, boot: BootFiles | BootImage, screen: FramebufferOptions
+) -> EntryState:
     """Put kernel, command line, initrd and boot_params into guest memory.
 
     Raises:
         VmmError: a file is unreadable or malformed, or does not fit; or the screen is too wide.
     """
-    image = read_kernel(boot.kernel)
-    kernel_end = load_segments(memory, image, boot.kernel)
-    initrd = load_initrd(memory, boot.initrd, kernel_end)
-    write_command_line(memory, boot.command_line)
+    image = boot if isinstance(boot, BootImage) else read_files(boot)
+    kernel_end = load_segments(memory, image)
+    initrd = load_initrd(memory, image, kernel_end)
+    write_command_line(memory, image.files.command_line)
     memory.write(BOOT_PARAMS_ADDRESS, boot_params(memory_map(memory), initrd, screen))
     memory.write(GDT_ADDRESS, _GDT.pack(0, 0, _FLAT_CODE64, _FLAT_DATA))
     memory.write(PAGE_TABLES_ADDRESS, page_tables(PAGE_TABLES_ADDRESS))
     long_mode = LongMode(PAGE_TABLES_ADDRESS, GDT_ADDRESS, _GDT.size - 1, BOOT_CS, BOOT_DS)
-    return EntryState(rip=image.entry, rsi=BOOT_PARAMS_ADDRESS, long_mode=long_mode)
+    return EntryState(rip=image.kernel.entry, rsi=BOOT_PARAMS_ADDRESS, long_mode=long_mode)
 
 
 def boot_params(

@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vmm.boot.elf import ElfImage
+from vmm.boot.elf import ElfImage, read_kernel
 from vmm.errors import VmmError
 from vmm.memory import HIGH_RAM_BASE, PAGE, GuestMemory
 
@@ -25,41 +25,70 @@ class BootFiles:
     initrd: Path | None = None
 
 
-def load_segments(memory: GuestMemory, image: ElfImage, path: Path) -> int:
+@dataclass(frozen=True)
+class BootImage:
+    """The contents of BootFiles, kept to boot from again after a reset."""
+
+    files: BootFiles
+    kernel: ElfImage
+    initrd: bytes | None
+
+
+def read_files(boot: BootFiles) -> BootImage:
+    """Read kernel and initrd.
+
+    Raises:
+        VmmError: one is unreadable or malformed.
+    """
+    return BootImage(boot, read_kernel(boot.kernel), _read_initrd(boot.initrd))
+
+
+def _read_initrd(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise VmmError(f"initrd {path}: {error.strerror}") from None
+
+
+def load_segments(memory: GuestMemory, image: BootImage) -> int:
     """Put a kernel where it wants to be. Returns its end.
 
     Raises:
         VmmError: it does not fit.
     """
     end = KERNEL_MINIMUM
-    for segment in image.segments:
+    for segment in image.kernel.segments:
         segment_end = segment.address + segment.memory_size
         if segment.address < KERNEL_MINIMUM or segment_end > memory.regions()[0][1]:
             raise VmmError(
-                f"kernel {path}: segment at 0x{segment.address:x} ({segment.memory_size} bytes)"
-                f" does not fit into guest memory of {memory.size >> 20}M: raise --memory"
+                f"kernel {image.files.kernel}: segment at 0x{segment.address:x}"
+                f" ({segment.memory_size} bytes) does not fit into guest memory of"
+                f" {memory.size >> 20}M: raise --memory"
             )
         memory.write(segment.address, segment.data)
+        data_end = segment.address + len(segment.data)
+        memory.fill_zero(data_end, segment_end - data_end)  # dirty after a reset
         end = max(end, segment_end)
     return end
 
 
-def load_initrd(memory: GuestMemory, path: Path | None, kernel_end: int) -> tuple[int, int] | None:
+def load_initrd(memory: GuestMemory, image: BootImage, kernel_end: int) -> tuple[int, int] | None:
     """As high as it fits below 3 GiB, page aligned. Returns (address, size), None without one.
 
     Raises:
-        VmmError: unreadable, or it does not fit.
+        VmmError: it does not fit.
     """
-    if path is None:
+    data = image.initrd
+    if data is None:
         return None
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise VmmError(f"initrd {path}: {error.strerror}") from None
     low_size = memory.regions()[0][1]
     address = (low_size - len(data)) & ~(PAGE - 1)
     if address < kernel_end:
-        raise VmmError(f"initrd {path}: does not fit beside the kernel: raise --memory")
+        raise VmmError(
+            f"initrd {image.files.initrd}: does not fit beside the kernel: raise --memory"
+        )
     memory.write(address, data)
     return address, len(data)
 

@@ -27,6 +27,10 @@ class NativeGuest:
         """Let the guest draw into ``memory`` (cffi buffer of ``size`` bytes) at ``gpa``."""
         lib.guest_host_set_vram(self.opaque, gpa, size, memory)
 
+    def reset(self) -> None:
+        """As new; under the BQL, the vCPUs stopped."""
+        lib.guest_host_reset(self.opaque)
+
     def close(self) -> None:
         """Free the state; the vCPU threads have ended."""
         lib.guest_host_free(self.opaque)

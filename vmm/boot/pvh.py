@@ -6,14 +6,15 @@ Source: Xen's "x86/HVM direct boot ABI" (hvm_start_info version 1).
 
 import struct
 
-from vmm.boot.elf import read_kernel
 from vmm.boot.entry import EntryState
 from vmm.boot.loading import (
     COMMAND_LINE_ADDRESS,
     BootFiles,
+    BootImage,
     load_initrd,
     load_segments,
     memory_map,
+    read_files,
     write_command_line,
 )
 from vmm.memory import GuestMemory
@@ -27,16 +28,16 @@ _MODULE = struct.Struct("<QQQQ")
 _MEMORY_ENTRY = struct.Struct("<QQII")
 
 
-def load(memory: GuestMemory, boot: BootFiles) -> EntryState:
+def load(memory: GuestMemory, boot: BootFiles | BootImage) -> EntryState:
     """Put kernel, command line and initrd into guest memory.
 
     Raises:
         VmmError: a file is unreadable or malformed, or does not fit.
     """
-    image = read_kernel(boot.kernel)
-    kernel_end = load_segments(memory, image, boot.kernel)
-    module = load_initrd(memory, boot.initrd, kernel_end)
-    write_command_line(memory, boot.command_line)
+    image = boot if isinstance(boot, BootImage) else read_files(boot)
+    kernel_end = load_segments(memory, image)
+    module = load_initrd(memory, image, kernel_end)
+    write_command_line(memory, image.files.command_line)
     pieces = memory_map(memory)
     packed = b"".join(_MEMORY_ENTRY.pack(*piece, 0) for piece in pieces)
     memory.write(MEMORY_MAP_ADDRESS, packed)
@@ -55,4 +56,4 @@ def load(memory: GuestMemory, boot: BootFiles) -> EntryState:
         0,
     )
     memory.write(START_INFO_ADDRESS, start_info)
-    return EntryState(rip=image.pvh_entry, rbx=START_INFO_ADDRESS)
+    return EntryState(rip=image.kernel.pvh_entry, rbx=START_INFO_ADDRESS)

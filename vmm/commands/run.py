@@ -22,11 +22,13 @@ from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
 from vmm.requests import Request, RequestKind
+from vmm.runstate import RunOptions, ShutdownCause
 
 DEFAULT_SCREEN = "1024x768"
 EXIT_CRASH = 1
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
+_CRASHES = (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR, RequestKind.TRIPLE_FAULT)
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 HELP = """Boot a virtual machine whose big lock is timed.
@@ -128,6 +130,13 @@ def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None
     show_default=True,
     help="How the big lock chooses its next owner; pthread is QEMU's.",
 )
+@click.option("-S", "paused", is_flag=True, help="Do not start the vCPUs before a 'cont'.")
+@click.option("--no-reboot", is_flag=True, help="End instead of resetting the guest.")
+@click.option(
+    "--no-shutdown",
+    is_flag=True,
+    help="Stop instead of ending when the guest shuts down; a signal still ends the VM.",
+)
 @click.option("--no-record", is_flag=True, help="Do not time the lock.")
 @click.option(
     "--recording",
@@ -210,6 +219,9 @@ def _config(
     keep_recording: bool,
     window_recording: bool,
     framebuffer: str | None,
+    paused: bool,
+    no_reboot: bool,
+    no_shutdown: bool,
 ) -> MachineConfig:
     micro = kernel == MICRO_GUEST
     return MachineConfig(
@@ -229,6 +241,7 @@ def _config(
         keep_recording=keep_recording,
         window_recording=window_recording,
         framebuffer=parse_framebuffer(framebuffer) if framebuffer is not None else None,
+        run=RunOptions(paused=paused, no_reboot=no_reboot, no_shutdown=no_shutdown),
     )
 
 
@@ -283,14 +296,14 @@ def _run(machine: Machine, arrived: list[int]) -> Request:
 
     def end(number: int) -> None:
         name = signal.Signals(number).name
-        machine.requests.file(RequestKind.SHUTDOWN, number, f"{name} received")
+        machine.control.quit(ShutdownCause.HOST_SIGNAL, code=number, message=f"{name} received")
 
     for number in ENDING_SIGNALS:
         loop.add_signal_handler(number, end, int(number))
     for early in arrived:
         end(early)
     request = machine.run()
-    if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
+    if request.kind in _CRASHES:
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
     return request
 

@@ -313,4 +313,6 @@ def add_i8042(machine: "Machine") -> I8042:
     for port, handler in controller.ports():
         machine.add_python_region(lib.IO_PIO, port, 1, "i8042", handler)
     machine.input.attach(keyboard, mouse)
+    for device in (keyboard, mouse, controller):
+        machine.on_reset(device.reset)
     return controller

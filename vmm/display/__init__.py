@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The screen: framebuffer device, console, screen dumps."""
+"""What the guest shows: the framebuffer device, its console, screen dumps, and VNC."""

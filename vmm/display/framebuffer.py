@@ -112,6 +112,8 @@ class Framebuffer(QomObject):
         log = self._accelerator.dirty_log(self._log)
         if log is None:
             return np.ones(surface.height, np.bool_)
+        if not log.strip(b"\0"):  # most looks at most screens
+            return np.zeros(surface.height, np.bool_)
         pages = np.unpackbits(np.frombuffer(log, np.uint8), bitorder="little")
         return surface.rows_of_pages(pages, PAGE)
 

@@ -2,8 +2,9 @@
 """Screen dumps: the console's picture as a PNG or PPM file.
 
 QEMU's ``screendump`` encodes and writes with the big lock held; its vCPUs wait for zlib and for the
-disk. Here the pixels are copied under the lock, about a millisecond for a megapixel, and a thread
-of asyncio's pool, which never takes the lock, does the rest. The picture is as old as the copy.
+disk. Here the pixels are copied under the lock, and a thread of asyncio's pool, which never takes
+the lock, does the rest: for 1024x768 pixels 1 to 6 ms against 50 to 500. Pillow compresses without
+the GIL. The picture is as old as the copy.
 """
 
 import asyncio

@@ -121,6 +121,7 @@ static inline bool guest_stopped(struct guest *g)
 /* workload.c: CPU 0's part in the modes. */
 void guest_run_disk(struct guest *g);
 void guest_run_verify(struct guest *g);
+void guest_run_plugged(struct guest *g);
 /* hammer.c */
 void guest_run_hammer(struct guest *g, unsigned cpu);
 void guest_run_idle(struct guest *g);

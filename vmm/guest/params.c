@@ -31,6 +31,7 @@ static const struct number_key number_keys[] = {
     NUMBER(irq, 0, 1),
     NUMBER(indirect, 0, 1),
     NUMBER(marks, 0, 1),
+    NUMBER(plugs, 0, 1000000),
     NUMBER(ms, 1, 86400000),
     NUMBER(warmup_ms, 0, 86400000),
     NUMBER(think_ns, 0, 1000000000),

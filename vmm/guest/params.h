@@ -48,6 +48,7 @@ struct guest_params {
     uint64_t irq;
     uint64_t indirect;
     uint64_t marks;
+    uint64_t plugs; /* rw=verify: so many disks, one after the other; 0: the one that is there */
     uint64_t ms;
     uint64_t warmup_ms;
     uint64_t think_ns;

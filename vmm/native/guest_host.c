@@ -108,6 +108,12 @@ void guest_host_free(GuestHost *host)
     free(host);
 }
 
+void guest_host_reset(GuestHost *host)
+{
+    memset(&host->guest, 0, sizeof(host->guest));
+    guest_init(&host->guest, &host->platform, host->command_line ? host->command_line : "");
+}
+
 void guest_host_run(Vcpu *vcpu, void *opaque)
 {
     GuestHost *host = opaque;

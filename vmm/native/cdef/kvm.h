@@ -3,6 +3,15 @@
 const VcpuOps *ops_vcpu_kvm(void);
 /* A work item for vcpu_run_on(). */
 void kvm_vcpu_get_state(Vcpu *vcpu, void *opaque);
+typedef struct KvmVcpuImage KvmVcpuImage;
+KvmVcpuImage *kvm_vcpu_image_new(int kvm_fd, int vcpu_fd);
+void kvm_vcpu_image_free(KvmVcpuImage *image);
+void kvm_vcpu_image_put(Vcpu *vcpu, void *opaque);
+int kvm_vcpu_image_error(const KvmVcpuImage *image);
+typedef struct KvmVmImage KvmVmImage;
+KvmVmImage *kvm_vm_image_new(int vm_fd);
+void kvm_vm_image_free(KvmVmImage *image);
+int kvm_vm_image_put(const KvmVmImage *image, int vm_fd);
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 int kvm_ioctl_value(int fd, unsigned long request, unsigned long arg);
 
@@ -27,6 +36,9 @@ int kvm_ioctl_value(int fd, unsigned long request, unsigned long arg);
 #define KVM_ENABLE_CAP ...
 #define KVM_IOEVENTFD ...
 #define KVM_IRQFD ...
+#define KVM_GET_CLOCK ...
+#define KVM_SET_CLOCK ...
+#define KVM_KVMCLOCK_CTRL ...
 #define KVM_CAP_IRQCHIP ...
 #define KVM_CAP_USER_MEMORY ...
 #define KVM_CAP_IOEVENTFD ...
@@ -49,6 +61,11 @@ struct kvm_userspace_memory_region {
 struct kvm_dirty_log {
     uint32_t slot;
     void *dirty_bitmap;
+    ...;
+};
+struct kvm_clock_data {
+    uint64_t clock;
+    uint32_t flags;
     ...;
 };
 struct kvm_pit_config {
