@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vmm.block.options import DriveError, DriveOptions, parse_drive
 from vmm.devices.virtio_slots import SLOTS
+from vmm.display.options import FramebufferOptions
 from vmm.errors import VmmError
 from vmm.runstate import RunOptions
 
@@ -40,6 +41,8 @@ class MachineConfig:
     objects: tuple[ObjectOptions, ...] = ()
     drives: tuple[DriveOptions, ...] = ()
     serial: str = "stdio"
+    framebuffer: FramebufferOptions | None = None
+    """None: no display device; what looks at the screen sees a black one."""
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None

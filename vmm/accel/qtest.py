@@ -28,6 +28,13 @@ class QtestAccelerator:
     def map_memory(self, gpa: int, size: int, host_address: int) -> None:
         """Nothing to map: native guests reach RAM through guest_memory_ptr()."""
 
+    def map_logged_memory(self, gpa: int, size: int, host_address: int) -> int:
+        """Nothing to map; see dirty_log."""
+        return 0
+
+    def dirty_log(self, log: int) -> None:
+        """Threads of this process write to memory unseen: there is no log."""
+
     def create_vcpu(self, vcpu_set: Any, index: int, host_cpu: int) -> Any:
         """See Accelerator.create_vcpu."""
         vcpu = check_pointer(

@@ -17,12 +17,14 @@ from vmm.accel.detect import host_info
 from vmm.commands.metrics import DEFAULT_ADDRESS, start_exporter
 from vmm.commands.output import output_file, write_whole
 from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
+from vmm.display.options import image_format_of, parse_framebuffer
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
 from vmm.requests import Request, RequestKind
 from vmm.runstate import RunOptions, ShutdownCause
 
+DEFAULT_SCREEN = "1024x768"
 EXIT_CRASH = 1
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
@@ -52,6 +54,16 @@ Where a disk's queues are processed follows from its options:
 Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a shutdown,
 1 after a crash or if the machine cannot be built, 2 for a wrong command line,
 130 after Ctrl-C."""
+
+
+def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """A click callback: ``value`` if a picture can be written there, or not given."""
+    if value is not None:
+        try:
+            image_format_of(value)
+        except VmmError as error:
+            raise click.BadParameter(str(error)) from None
+    return output_file(ctx, param, value)
 
 
 @click.command(help=HELP, context_settings={"max_content_width": 80})
@@ -96,6 +108,20 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     show_default=True,
     metavar="TARGET",
     help="Where COM1 goes: stdio, stderr, null or file:PATH.",
+)
+@click.option(
+    "--framebuffer",
+    is_flag=False,
+    flag_value=DEFAULT_SCREEN,
+    metavar="[WxH]",
+    help=f"A screen, by default of {DEFAULT_SCREEN} pixels.",
+)
+@click.option(
+    "--screendump",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    callback=_picture_file,
+    help="Write what the screen shows at the end to a .png or .ppm file; implies --framebuffer.",
 )
 @click.option(
     "--bql-policy",
@@ -144,11 +170,15 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Write what happened as JSON; - is standard output, the guest's own output then goes to "
     "standard error.",
 )
-def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
+def run(
+    json_file: Path | None, metrics: str | None, screendump: Path | None, **options: Any
+) -> None:
     """Translate options, run, report."""
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
     if json_file == STDOUT and options["serial"] == "stdio":
         options["serial"] = "stderr"  # standard output is for the JSON alone
+    if screendump is not None and options["framebuffer"] is None:
+        options["framebuffer"] = DEFAULT_SCREEN
     try:
         config = _config(**options)
         arrived = _hold_signals()
@@ -158,6 +188,7 @@ def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
                 _serve_metrics(machine, metrics)
             request = _run(machine, arrived)
             report = _report(machine, request)
+            not_dumped = _dump_screen(machine, screendump)
     except CallbackError as error:
         traceback.print_exception(error.__cause__)
         raise click.ClickException(str(error)) from None
@@ -167,6 +198,8 @@ def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
         sys.exit(EXIT_INTERRUPTED)
     if json_file is not None:
         _write_json(json_file, report)
+    if not_dumped is not None:
+        raise click.ClickException(f"--screendump: {not_dumped}")
     sys.exit(_exit_status(request))
 
 
@@ -185,6 +218,7 @@ def _config(
     recording: Path | None,
     keep_recording: bool,
     window_recording: bool,
+    framebuffer: str | None,
     paused: bool,
     no_reboot: bool,
     no_shutdown: bool,
@@ -206,6 +240,7 @@ def _config(
         recording=recording,
         keep_recording=keep_recording,
         window_recording=window_recording,
+        framebuffer=parse_framebuffer(framebuffer) if framebuffer is not None else None,
         run=RunOptions(paused=paused, no_reboot=no_reboot, no_shutdown=no_shutdown),
     )
 
@@ -271,6 +306,18 @@ def _run(machine: Machine, arrived: list[int]) -> Request:
     if request.kind in _CRASHES:
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
     return request
+
+
+def _dump_screen(machine: Machine, path: Path | None) -> str | None:
+    """Write the screen dump that was asked for. Returns why there is none: the rest matters too."""
+    if path is None:
+        return None
+    try:
+        dump = machine.screendump(path, image_format_of(path))
+        machine.main_loop.asyncio.run_until_complete(dump)
+    except VmmError as error:
+        return str(error)
+    return None
 
 
 def _exit_status(request: Request) -> int:

@@ -73,6 +73,7 @@ uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t 
 typedef struct GuestHost GuestHost;
 GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint64_t dma_base,
                           uint64_t dma_size);
+void guest_host_set_vram(GuestHost *host, uint64_t gpa, uint64_t size, void *memory);
 void guest_host_free(GuestHost *host);
 void guest_host_reset(GuestHost *host);
 void guest_host_run(Vcpu *vcpu, void *opaque);
