@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vmm.block.options import DriveError, DriveOptions, parse_drive
 from vmm.errors import VmmError
+from vmm.monitor.options import MonitorOptions
 
 MAX_DRIVES = 8
 MAX_CPUS = 16
@@ -43,6 +44,7 @@ class MachineConfig:
     recording: Path | None = None
     keep_recording: bool = False
     window_recording: bool = False
+    monitors: tuple[MonitorOptions, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.cpus <= MAX_CPUS:

@@ -33,6 +33,7 @@ from vmm.events import EventBus
 from vmm.iothread import IoThread
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
+from vmm.monitor.control import InterimControl
 from vmm.qom import QomTree
 from vmm.requests import Request, Requests
 
@@ -83,6 +84,7 @@ class Machine:
         self._build_devices()
         self._build_disks()
         self._load()
+        self._build_monitors()
 
     # Core: lock, loop, memory, address spaces.
 
@@ -291,6 +293,14 @@ class Machine:
         boot = pvh.BootFiles(self.config.kernel, text, self.config.initrd)
         mptable.write(self.memory, self.config.cpus)
         self.accelerator.set_entry(self.cpus[0].native, pvh.load(self.memory, boot))
+
+    def _build_monitors(self) -> None:
+        self.control = InterimControl(self)
+        if self.config.monitors:
+            from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
+
+            self.monitors = Monitors(self, self.config.monitors)
+            self._on_close(self.monitors.close)
 
     # Running.
 

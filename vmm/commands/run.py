@@ -20,6 +20,7 @@ from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, p
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
+from vmm.monitor.options import parse_monitor
 from vmm.requests import Request, RequestKind
 
 EXIT_CRASH = 1
@@ -119,6 +120,20 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Copy the recording to FILE.begin and FILE.end around the guest's measured window.",
 )
 @click.option(
+    "--qmp",
+    "qmp",
+    multiple=True,
+    metavar="unix:PATH|tcp:HOST:PORT",
+    help="Listen for QMP, QEMU's machine protocol; see 'bqlscope monitor'. Repeatable.",
+)
+@click.option(
+    "--monitor",
+    "monitor",
+    multiple=True,
+    metavar="unix:PATH|tcp:HOST:PORT",
+    help="Listen for the human monitor's commands, a line each. Repeatable.",
+)
+@click.option(
     "--metrics",
     is_flag=False,
     flag_value=DEFAULT_ADDRESS,
@@ -176,6 +191,8 @@ def _config(
     recording: Path | None,
     keep_recording: bool,
     window_recording: bool,
+    qmp: tuple[str, ...],
+    monitor: tuple[str, ...],
 ) -> MachineConfig:
     micro = kernel == MICRO_GUEST
     return MachineConfig(
@@ -194,6 +211,10 @@ def _config(
         recording=recording,
         keep_recording=keep_recording,
         window_recording=window_recording,
+        monitors=(
+            *(parse_monitor("--qmp", text) for text in qmp),
+            *(parse_monitor("--monitor", text) for text in monitor),
+        ),
     )
 
 
