@@ -24,6 +24,7 @@ from vmm.boot.native_guest import NativeGuest
 from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
+from vmm.devices.block_accounting import TickClock
 from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
@@ -94,6 +95,7 @@ class Machine:
         if config.record:
             self.recorder = self._open_recorder()
             self._on_close(self._close_recorder)
+        self.tick_clock = TickClock(self.recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
         if self.recorder is not None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from vmm._native import ffi, lib
 from vmm.accel.detect import KVM_DEVICE
+from vmm.accel.kvm_stats import StatsFiles
 from vmm.boot.entry import EntryState
 from vmm.errors import VmmError, check, check_pointer
 
@@ -36,6 +37,7 @@ class KvmAccelerator:
         self._kvm_fd = os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC)
         self._vm_fd = -1
         self._slots = 0
+        self.statistics = StatsFiles()
         try:
             self._check_host()
             self._create_vm()
@@ -43,6 +45,7 @@ class KvmAccelerator:
             self.close()
             raise
         self.irq_vm_fd = self._vm_fd
+        self.statistics.set_vm(self._vm_fd)
 
     def _ioctl(self, fd: int, request: str, argument: Any = ffi.NULL) -> int:
         return check(lib.kvm_ioctl(fd, getattr(lib, request), argument), request)
@@ -96,6 +99,7 @@ class KvmAccelerator:
             os.close(fd)
             raise
         vcpu.kvm_fd = fd
+        self.statistics.add_vcpu(index, fd)
         vcpu.kvm_run_size = run_size
         return vcpu
 
@@ -129,6 +133,7 @@ class KvmAccelerator:
 
     def free_vcpu(self, vcpu: Any) -> None:
         """See Accelerator.free_vcpu."""
+        self.statistics.remove_vcpu(vcpu.index)
         os.close(vcpu.kvm_fd)
         lib.vcpu_free(vcpu)
 
@@ -162,6 +167,7 @@ class KvmAccelerator:
 
     def close(self) -> None:
         """Close the VM; vCPU descriptors must be closed before."""
+        self.statistics.close()
         for fd in (self._vm_fd, self._kvm_fd):
             if fd >= 0:
                 os.close(fd)

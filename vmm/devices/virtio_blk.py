@@ -8,6 +8,7 @@ from typing import Any
 from vmm._native import ffi, lib
 from vmm.accel.base import Accelerator
 from vmm.block.options import DriveOptions
+from vmm.devices.block_accounting import Account, read_accounts, set_boundaries
 from vmm.errors import VmmError, check, check_pointer
 from vmm.iothread import IoThread
 from vmm.qom import Link, Property, QomObject, parse_bool
@@ -71,6 +72,8 @@ class VirtioBlkDevice(QomObject):
         self.address = VIRTIO_MMIO_BASE + slot * VIRTIO_MMIO_STRIDE
         self.gsi = FIRST_GSI + slot
         self.mapped: tuple[IoThread, ...] = ()
+        self.latency_boundaries: dict[str, tuple[int, ...]] = {}
+        """Of the latency histograms by type, in ns."""
         self._native: Any = None
         self._keep: list[Any] = []
 
@@ -184,6 +187,25 @@ class VirtioBlkDevice(QomObject):
             fields = ("requests", "errors", "read_bytes", "written_bytes", "kicks", "irqs")
             rows.append({name: int(getattr(stats, name)) for name in fields})
         return rows
+
+    def accounts(self) -> dict[str, Account]:
+        """What query-blockstats tells, by type (``rd``, ``wr``, ``flush``, ``unmap``)."""
+        bins = {name: len(limits) + 1 for name, limits in self.latency_boundaries.items()}
+        return read_accounts(self._native, self.num_queues, bins)
+
+    def set_latency_histogram(
+        self, name: str, boundaries: tuple[int, ...], ns_per_tick: float
+    ) -> None:
+        """Begin a type's histogram anew; without boundaries (ns) end it. Drains the disk.
+
+        Raises:
+            OSError: not ascending, or too many.
+        """
+        set_boundaries(self._native, name, [round(limit / ns_per_tick) for limit in boundaries])
+        if boundaries:
+            self.latency_boundaries[name] = boundaries
+        else:
+            self.latency_boundaries.pop(name, None)
 
     def unrealize(self) -> None:
         """Unwire and free. Main thread, under the BQL, vCPUs stopped."""

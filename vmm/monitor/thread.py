@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from vmm._native import lib
 from vmm.bql import Recorder
-from vmm.threads import ThreadHandle, spawn
+from vmm.threads import NamedThread, spawn
 
 NAME = "IO mon_iothread"
 
@@ -21,7 +21,7 @@ class MonitorThread:
 
     def __init__(self, recorder: Recorder | None) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread: ThreadHandle = spawn(NAME, lib.BQLREC_ROLE_IOTHREAD, recorder, self._run)
+        self._thread: NamedThread = spawn(NAME, lib.BQLREC_ROLE_IOTHREAD, recorder, self._run)
 
     @property
     def tid(self) -> int:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every command and event there is."""
 
-from vmm.monitor.commands import bql, control, machine, misc, run_state
+from vmm.monitor.commands import block, bql, control, machine, misc, qom, run_state, stats
 from vmm.monitor.events import EVENTS
 from vmm.monitor.registry import Registry
 
-_MODULES = (control, run_state, machine, bql, misc)
+_MODULES = (control, run_state, machine, block, stats, qom, bql, misc)
 
 
 def registry() -> Registry:
