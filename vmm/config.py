@@ -6,10 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmm.block.options import DriveError, DriveOptions, parse_drive
+from vmm.devices.virtio_slots import SLOTS
+from vmm.display.options import FramebufferOptions
 from vmm.errors import VmmError
 from vmm.monitor.options import MonitorOptions
+from vmm.runstate import RunOptions
 
-MAX_DRIVES = 8
+MAX_DRIVES = SLOTS
 MAX_CPUS = 16
 MAX_MEMORY = 1 << 46  # what 46 bits of guest physical address reach
 MICRO_GUEST = "micro"
@@ -39,12 +42,15 @@ class MachineConfig:
     objects: tuple[ObjectOptions, ...] = ()
     drives: tuple[DriveOptions, ...] = ()
     serial: str = "stdio"
+    framebuffer: FramebufferOptions | None = None
+    """None: no display device; what looks at the screen sees a black one."""
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None
     keep_recording: bool = False
     window_recording: bool = False
     monitors: tuple[MonitorOptions, ...] = ()
+    run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         if not 1 <= self.cpus <= MAX_CPUS:

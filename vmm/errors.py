@@ -3,11 +3,23 @@
 
 import errno as _errno
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 
 class VmmError(Exception):
     """Something a person can fix: the message is one line and names the way out."""
+
+    QAPI_CLASS: ClassVar[str] = "GenericError"
+    """QAPI's QapiErrorClass, for monitors."""
+
+
+class DeviceNotFoundError(VmmError):
+    """There is no device or object of this id; the message is QEMU's."""
+
+    QAPI_CLASS = "DeviceNotFound"
+
+    def __init__(self, device_id: str) -> None:
+        super().__init__(f"Device '{device_id}' not found")
 
 
 class CallbackError(VmmError):

@@ -76,18 +76,24 @@ class Property(Generic[T]):
         if obj.realized and not self.live:
             raise PropertyError(f"property '{self.name}' of {obj.TYPE} cannot change once realized")
         try:
-            obj._values[self.name] = self.convert(value)
+            converted = self.convert(value)
         except (ValueError, TypeError) as error:
             raise PropertyError(f"property '{self.name}' of {obj.TYPE}: {error}") from None
+        before = self.__get__(obj, type(obj))
+        obj._values[self.name] = converted
         if obj.realized:
-            obj.property_changed(self.name)
+            try:
+                obj.property_changed(self.name)
+            except BaseException:
+                obj._values[self.name] = before  # it could not be applied
+                raise
 
 
 class Link(Property["QomObject | None"]):
     """A property that names another object, of a given QOM type."""
 
-    def __init__(self, target_type: str, doc: str) -> None:
-        super().__init__(self._check_target, None, doc)
+    def __init__(self, target_type: str, doc: str, *, live: bool = False) -> None:
+        super().__init__(self._check_target, None, doc, live=live)
         self.target_type = target_type
 
     def _check_target(self, value: Any) -> "QomObject | None":

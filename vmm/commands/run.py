@@ -17,15 +17,19 @@ from vmm.accel.detect import host_info
 from vmm.commands.metrics import DEFAULT_ADDRESS, start_exporter
 from vmm.commands.output import output_file, write_whole
 from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
+from vmm.display.options import image_format_of, parse_framebuffer
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
 from vmm.monitor.options import parse_monitor
 from vmm.requests import Request, RequestKind
+from vmm.runstate import RunOptions, ShutdownCause
 
+DEFAULT_SCREEN = "1024x768"
 EXIT_CRASH = 1
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
+_CRASHES = (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR, RequestKind.TRIPLE_FAULT)
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 HELP = """Boot a virtual machine whose big lock is timed.
@@ -51,6 +55,16 @@ Where a disk's queues are processed follows from its options:
 Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a shutdown,
 1 after a crash or if the machine cannot be built, 2 for a wrong command line,
 130 after Ctrl-C."""
+
+
+def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """A click callback: ``value`` if a picture can be written there, or not given."""
+    if value is not None:
+        try:
+            image_format_of(value)
+        except VmmError as error:
+            raise click.BadParameter(str(error)) from None
+    return output_file(ctx, param, value)
 
 
 @click.command(help=HELP, context_settings={"max_content_width": 80})
@@ -97,11 +111,32 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Where COM1 goes: stdio, stderr, null or file:PATH.",
 )
 @click.option(
+    "--framebuffer",
+    is_flag=False,
+    flag_value=DEFAULT_SCREEN,
+    metavar="[WxH]",
+    help=f"A screen, by default of {DEFAULT_SCREEN} pixels.",
+)
+@click.option(
+    "--screendump",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    callback=_picture_file,
+    help="Write what the screen shows at the end to a .png or .ppm file; implies --framebuffer.",
+)
+@click.option(
     "--bql-policy",
     type=click.Choice(["pthread", "ticket", "mcs"]),
     default="pthread",
     show_default=True,
     help="How the big lock chooses its next owner; pthread is QEMU's.",
+)
+@click.option("-S", "paused", is_flag=True, help="Do not start the vCPUs before a 'cont'.")
+@click.option("--no-reboot", is_flag=True, help="End instead of resetting the guest.")
+@click.option(
+    "--no-shutdown",
+    is_flag=True,
+    help="Stop instead of ending when the guest shuts down; a signal still ends the VM.",
 )
 @click.option("--no-record", is_flag=True, help="Do not time the lock.")
 @click.option(
@@ -150,11 +185,15 @@ Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a s
     help="Write what happened as JSON; - is standard output, the guest's own output then goes to "
     "standard error.",
 )
-def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
+def run(
+    json_file: Path | None, metrics: str | None, screendump: Path | None, **options: Any
+) -> None:
     """Translate options, run, report."""
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
     if json_file == STDOUT and options["serial"] == "stdio":
         options["serial"] = "stderr"  # standard output is for the JSON alone
+    if screendump is not None and options["framebuffer"] is None:
+        options["framebuffer"] = DEFAULT_SCREEN
     try:
         config = _config(**options)
         arrived = _hold_signals()
@@ -164,6 +203,7 @@ def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
                 _serve_metrics(machine, metrics)
             request = _run(machine, arrived)
             report = _report(machine, request)
+            not_dumped = _dump_screen(machine, screendump)
     except CallbackError as error:
         traceback.print_exception(error.__cause__)
         raise click.ClickException(str(error)) from None
@@ -173,6 +213,8 @@ def run(json_file: Path | None, metrics: str | None, **options: Any) -> None:
         sys.exit(EXIT_INTERRUPTED)
     if json_file is not None:
         _write_json(json_file, report)
+    if not_dumped is not None:
+        raise click.ClickException(f"--screendump: {not_dumped}")
     sys.exit(_exit_status(request))
 
 
@@ -193,6 +235,10 @@ def _config(
     window_recording: bool,
     qmp: tuple[str, ...],
     monitor: tuple[str, ...],
+    framebuffer: str | None,
+    paused: bool,
+    no_reboot: bool,
+    no_shutdown: bool,
 ) -> MachineConfig:
     micro = kernel == MICRO_GUEST
     return MachineConfig(
@@ -215,6 +261,8 @@ def _config(
             *(parse_monitor("--qmp", text) for text in qmp),
             *(parse_monitor("--monitor", text) for text in monitor),
         ),
+        framebuffer=parse_framebuffer(framebuffer) if framebuffer is not None else None,
+        run=RunOptions(paused=paused, no_reboot=no_reboot, no_shutdown=no_shutdown),
     )
 
 
@@ -269,16 +317,28 @@ def _run(machine: Machine, arrived: list[int]) -> Request:
 
     def end(number: int) -> None:
         name = signal.Signals(number).name
-        machine.requests.file(RequestKind.SHUTDOWN, number, f"{name} received")
+        machine.control.quit(ShutdownCause.HOST_SIGNAL, code=number, message=f"{name} received")
 
     for number in ENDING_SIGNALS:
         loop.add_signal_handler(number, end, int(number))
     for early in arrived:
         end(early)
     request = machine.run()
-    if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
+    if request.kind in _CRASHES:
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
     return request
+
+
+def _dump_screen(machine: Machine, path: Path | None) -> str | None:
+    """Write the screen dump that was asked for. Returns why there is none: the rest matters too."""
+    if path is None:
+        return None
+    try:
+        dump = machine.screendump(path, image_format_of(path))
+        machine.main_loop.asyncio.run_until_complete(dump)
+    except VmmError as error:
+        return str(error)
+    return None
 
 
 def _exit_status(request: Request) -> int:

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from vmm.monitor.control import Control
 from vmm.monitor.lock_reports import LockReports
 from vmm.monitor.sync_profile import SyncProfile
 
 if TYPE_CHECKING:
     from vmm.machine import Machine
     from vmm.monitor.hmp.console import HmpTable
+    from vmm.runstate import MachineControl
 
 
 def _package() -> str:
@@ -26,7 +26,7 @@ class MonitorState:
     """The machine, and what commands remember between calls."""
 
     machine: "Machine"
-    control: Control
+    control: "MachineControl"
     reports: LockReports
     sync_profile: SyncProfile
     hmp: "HmpTable"
