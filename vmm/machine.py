@@ -25,6 +25,7 @@ from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
+from vmm.devices.block_accounting import TickClock
 from vmm.devices.i8042 import add_i8042
 from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.python_scratch import PythonScratch
@@ -97,6 +98,7 @@ class Machine:
         self._build_disks()
         self._build_vnc()
         self._load()
+        self._build_monitors()
 
     # Core: lock, loop, memory, address spaces.
 
@@ -106,6 +108,7 @@ class Machine:
         if config.record:
             self.recorder = self._open_recorder()
             self._on_close(self._close_recorder)
+        self.tick_clock = TickClock(self.recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
         if self.recorder is not None:
@@ -340,6 +343,13 @@ class Machine:
         else:
             entry = pvh.load(self.memory, self._image)
         self.accelerator.set_entry(self.cpus[0].native, entry)
+
+    def _build_monitors(self) -> None:
+        if self.config.monitors:
+            from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
+
+            self.monitors = Monitors(self, self.config.monitors)
+            self._on_close(self.monitors.close)
 
     # Running.
 
