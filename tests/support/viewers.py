@@ -122,12 +122,9 @@ class Desktop:
 def desktop(folder: Path, width: int, height: int) -> Iterator[Desktop]:
     """Xvfb with a screen of that size, on a display number that is free."""
     read, write = os.pipe()
-    process = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24"]
-        + ["-fbdir", str(folder), "-nolisten", "tcp", "-noreset"],
-        pass_fds=(write,),
-        stderr=subprocess.DEVNULL,
-    )
+    command = ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{width}x{height}x24"]
+    command += ["-fbdir", str(folder), "-nolisten", "tcp", "-noreset"]
+    process = subprocess.Popen(command, pass_fds=(write,), stderr=subprocess.DEVNULL)
     os.close(write)
     try:
         with os.fdopen(read) as stream:
@@ -147,9 +144,10 @@ def tiger_viewer(
     assert program is not None
     with desktop(folder, *size) as screen:
         log = (folder / "viewer.log").open("wb")
+        command = [program, "-FullScreen=1", "-RemoteResize=0", "-AutoSelect=0", "-MenuKey="]
+        command += ["-Log=*:stderr:30", "-DotWhenNoCursor=0", *options, f"127.0.0.1::{port}"]
         viewer = subprocess.Popen(
-            [program, "-FullScreen=1", "-RemoteResize=0", "-AutoSelect=0", "-Log=*:stderr:30"]
-            + ["-DotWhenNoCursor=0", "-MenuKey=", *options, f"127.0.0.1::{port}"],
+            command,
             env={**screen.environment(), "HOME": str(folder), "LANG": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -6,6 +6,7 @@ job. Nothing begins while a job runs, a fence is open or the socket is full; wha
 meanwhile is only marked, so a slow client gets fewer updates, not older ones.
 """
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -55,6 +56,7 @@ class ClientUpdates:
     ) -> None:
         self.wishes = Wishes()
         self.statistics = ClientStatistics()
+        self.since_ns = time.monotonic_ns()
         self.size = (watch.screen.width, watch.screen.height)
         """The client's framebuffer in pixels, which is not the screen's until it was told."""
         self._outlet, self._jobs, self._watch, self._router = outlet, jobs, watch, router
