@@ -34,15 +34,17 @@ _ASYNCVNC = """
 import asyncio, sys
 import asyncvnc, numpy
 
-async def look(port, file, keys, password):
+async def look(port, file, password, looks, keys):
     async with asyncvnc.connect("127.0.0.1", port, password=password) as client:
         for key in keys:
             client.keyboard.press(key)
         await client.drain()
-        numpy.save(file, await client.screenshot())
+        for _ in range(looks):
+            picture = await client.screenshot()
+        numpy.save(file, picture)
 
-port, file, password, *keys = sys.argv[1:]
-asyncio.run(asyncio.wait_for(look(int(port), file, keys, password or None), 50))
+port, file, password, looks, *keys = sys.argv[1:]
+asyncio.run(asyncio.wait_for(look(int(port), file, password or None, int(looks), keys), 50))
 """
 
 
@@ -67,9 +69,15 @@ def _run(command: list[str]) -> None:
 def asyncvnc_sees(port: int, folder: Path, *keys: str, password: str = "") -> Picture:
     """The screen by asyncvnc, which first presses `keys` (X11 keysym names)."""
     file = folder / "asyncvnc.npy"
-    _run([sys.executable, "-c", _ASYNCVNC, str(port), str(file), password, *keys])
+    _run([sys.executable, "-c", _ASYNCVNC, str(port), str(file), password, "1", *keys])
     picture: Picture = np.load(file)[:, :, :3]
     return picture
+
+
+def start_asyncvnc(port: int, file: Path, looks: int) -> "subprocess.Popen[bytes]":
+    """An asyncvnc that looks at the screen so many times, one after the other."""
+    command = [sys.executable, "-c", _ASYNCVNC, str(port), str(file), "", str(looks)]
+    return subprocess.Popen(command)
 
 
 def vncdo(port: int, *actions: str, password: str = "") -> None:
