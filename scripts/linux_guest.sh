@@ -3,7 +3,8 @@
 # Proves the devices with somebody else's drivers: builds a small Linux kernel from Debian's own
 # kernel source, boots it with an ext2 image on an iothread, and looks for the line that says that
 # its virtio-blk driver has mounted the root file system. Nothing in user space is needed for that,
-# so it works on hosts where guest system calls do not (kvm_pvm).
+# so it works on hosts where guest system calls do not (kvm_pvm). By then its keyboard and mouse drivers
+# have made their acquaintance too.
 #
 # A second boot has a screen: the kernel is told of it by boot_params, writes its messages there, and
 # what they look like in the end is in build/linux/screen.png.
@@ -96,6 +97,12 @@ boot() {
 }
 
 boot "$work/console.log" # by way of PVH
+for device in 'AT Translated Set 2 keyboard' 'ImExPS/2 Generic Explorer Mouse'; do
+    if ! grep -a "input: $device" "$work/console.log"; then
+        echo "linux_guest: Linux has found no '$device' (CONFIG_KEYBOARD_ATKBD, MOUSE_PS2)" >&2
+        exit 1
+    fi
+done
 
 log=$work/console-screen.log
 screen=$work/screen.png

@@ -26,16 +26,15 @@ from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
 from vmm.devices.block_accounting import TickClock
-from vmm.devices.i8042 import add_i8042
 from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.python_scratch import PythonScratch
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
 from vmm.errors import VmmError, check, check_pointer
-from vmm.events import Event, EventBus
+from vmm.events import EventBus
 from vmm.hotplug import Hotplug
-from vmm.input.router import InputRouter
+from vmm.input.build import build_input
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
 from vmm.qom import QomTree
@@ -94,7 +93,8 @@ class Machine:
         self._build_cpus()
         self._build_hotplug()
         self._build_devices()
-        self._build_input()
+        self.input = build_input(self)
+        self._on_close(self.input.close)
         self._build_disks()
         self._build_vnc()
         self._load()
@@ -246,13 +246,6 @@ class Machine:
             lib.IO_PIO, MARK_PORT, 1, "bqlscope-mark", self.window_mark, lock_free=True
         )
 
-    def _build_input(self) -> None:
-        self.input = InputRouter(self.main_loop.asyncio.call_later)
-        self.input.enabled = False  # until it runs
-        self._on_close(self.input.close)
-        self.events.subscribe(self._follow_run_state)
-        add_i8042(self)
-
     def _build_vnc(self) -> None:
         if not self.config.vnc:
             return
@@ -263,11 +256,6 @@ class Machine:
         self.vnc = VncDisplays(options.vnc, self.console, self.input, *host, options.vnc_encode)
         self._on_close(self.vnc.close)
         self.notes += self.vnc.notes()
-
-    def _follow_run_state(self, event: Event) -> None:
-        """A stopped machine takes no input, as in QEMU."""
-        if event.name in ("STOP", "RESUME"):
-            self.input.enabled = event.name == "RESUME"
 
     def _sync_clock(self) -> None:
         if self.recorder is not None:
