@@ -43,4 +43,5 @@ def add_measuring_ports(machine: "Machine") -> WindowMark:
     copy = machine.recorder if machine.config.window_recording else None
     mark = WindowMark(Path(copy.path) if copy else None, machine.sync_clock)
     machine.add_python_region(lib.IO_PIO, MARK_PORT, 1, "bqlscope-mark", mark, lock_free=True)
+    machine.on_reset(mark.reset)
     return mark
