@@ -17,6 +17,7 @@ import pytest
 from profiler.check import check_snapshot
 from profiler.reader import Recording
 from tests.support.machines import (
+    ACCELS,
     ENDLESS,
     drive,
     machine_config,
@@ -30,7 +31,6 @@ from vmm.guest.pattern import pattern
 from vmm.machine import Machine
 from vmm.requests import RequestKind
 
-ACCELS = ["qtest", pytest.param("kvm", marks=pytest.mark.kvm)]
 MOVES = 100
 SIZE = 8 << 20
 ENDLESS_IO = "rw=mixed iodepth=64 queues=2 bs=4096 ms=3600000"
