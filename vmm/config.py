@@ -8,7 +8,9 @@ from pathlib import Path
 from vmm.block.options import DriveError, DriveOptions, parse_drive
 from vmm.devices.virtio_slots import SLOTS
 from vmm.display.options import FramebufferOptions
+from vmm.display.vnc.options import EncodeIn, VncOptions
 from vmm.errors import VmmError
+from vmm.monitor.options import MonitorOptions
 from vmm.runstate import RunOptions
 
 MAX_DRIVES = SLOTS
@@ -43,11 +45,14 @@ class MachineConfig:
     serial: str = "stdio"
     framebuffer: FramebufferOptions | None = None
     """None: no display device; what looks at the screen sees a black one."""
+    vnc: tuple[VncOptions, ...] = ()
+    vnc_encode: EncodeIn = EncodeIn.WORKER
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None
     keep_recording: bool = False
     window_recording: bool = False
+    monitors: tuple[MonitorOptions, ...] = ()
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
