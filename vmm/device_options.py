@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmm.block.nodes import BlockGraph, BlockNode
+from vmm.block.qapi import Fields
 from vmm.devices.virtio_blk import VirtioBlkDevice
 from vmm.errors import VmmError
 from vmm.objects import UserObjects
 
 VIRTIO_BLK_NAMES = ("virtio-blk-device", "virtio-blk")
 _ALIASES = {"logical_block_size": "logical-block-size"}  # QEMU's one name with underscores
+_MAX_QUEUES = 1024
 _RESOLVED_HERE = ("drive", "iothread", "iothread-vq-mapping")
 
 
@@ -61,19 +63,56 @@ def _find_node(disk: VirtioBlkDevice, props: Mapping[str, Any], nodes: BlockGrap
 def _map_queues(
     disk: VirtioBlkDevice, value: Any, objects: UserObjects, queues_given: bool
 ) -> None:
-    """IOThreadVirtQueueMappingList of QEMU's qapi/virtio.json, without explicit ``vqs``."""
+    """IOThreadVirtQueueMappingList of QEMU's qapi/virtio.json; its words."""
     if disk.iothread is not None:
         raise VmmError("iothread and iothread-vq-mapping properties cannot be set at the same time")
-    if not isinstance(value, list) or not value:
+    if not isinstance(value, list) or not value or not all(isinstance(e, dict) for e in value):
         raise VmmError("Invalid parameter type for 'iothread-vq-mapping', expected: array")
-    names = []
-    for entry in value:
-        if not isinstance(entry, dict) or set(entry) != {"iothread"}:
-            raise VmmError("iothread-vq-mapping expects entries of the form {'iothread': ID}")
-        names.append(_text("iothread", entry["iothread"]))
-    if len(set(names)) != len(names):
-        raise VmmError("iothread-vq-mapping names an iothread twice")
-    disk.mapped = tuple(objects.linked(name) for name in names)
-    disk.iothread_vq_mapping = "+".join(names)
+    entries = [_mapping_entry(Fields(entry, "iothread-vq-mapping.")) for entry in value]
+    names = [name for name, _ in entries]
+    for name in names:
+        if names.count(name) > 1:
+            raise VmmError(f'duplicate IOThread name "{name}" in iothread-vq-mapping')
+    threads = {name: objects.linked(name) for name in names}
     if not queues_given:
-        disk.num_queues = len(names)
+        disk.num_queues = max(len(names), *(max(vqs, default=0) + 1 for _, vqs in entries))
+    if any(vqs for _, vqs in entries):
+        names = _explicit(entries, disk.num_queues)
+    if len(names) > disk.num_queues:
+        raise VmmError("iothread-vq-mapping names more iothreads than there are queues")
+    disk.mapped = tuple(threads[name] for name in names)
+    disk.iothread_vq_mapping = "+".join(names)
+
+
+def _mapping_entry(fields: Fields) -> tuple[str, list[int]]:
+    name = fields.need("iothread", str)
+    vqs = fields.take("vqs", list, [])
+    fields.finish()
+    if not all(isinstance(vq, int) and 0 <= vq < _MAX_QUEUES for vq in vqs):
+        raise VmmError("Invalid parameter type for 'iothread-vq-mapping.vqs', expected: array")
+    return name, vqs
+
+
+def _explicit(entries: list[tuple[str, list[int]]], num_queues: int) -> list[str]:
+    """The iothread of each queue."""
+    if not all(vqs for _, vqs in entries):
+        raise VmmError(
+            "either all items in iothread-vq-mapping must have vqs or none of them must have it"
+        )
+    owner: dict[int, str] = {}
+    for name, vqs in entries:
+        for vq in vqs:
+            if vq >= num_queues:
+                raise VmmError(
+                    f'vq index {vq} for IOThread "{name}" must be less than num_queues'
+                    f" {num_queues} in iothread-vq-mapping"
+                )
+            if vq in owner:
+                raise VmmError(
+                    f'cannot assign vq {vq} to IOThread "{name}" because it is already assigned'
+                )
+            owner[vq] = name
+    for vq in range(num_queues):
+        if vq not in owner:
+            raise VmmError(f"missing vq {vq} IOThread assignment in iothread-vq-mapping")
+    return [owner[vq] for vq in range(num_queues)]
