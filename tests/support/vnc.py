@@ -230,6 +230,8 @@ class RfbClient:
         elif each.encoding == -239:
             mask = (each.width + 7) // 8 * each.height
             each.payload = await self.read(each.width * each.height * 4 + mask)
+        elif each.encoding == -314:
+            each.payload = await self.read(4 + each.width * each.height * 4)
         elif each.encoding == -261:
             each.payload = await self.read(1)
         elif each.encoding == -308:

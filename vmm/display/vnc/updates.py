@@ -9,7 +9,10 @@ meanwhile is only marked, so a slow client gets fewer updates, not older ones.
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+
 from vmm.display.encodings import ClientEncoder
+from vmm.display.encodings import cursor as cursors
 from vmm.display.pixels import PixelFormat
 from vmm.display.rfb import server_messages as messages
 from vmm.display.rfb.events import (
@@ -94,7 +97,10 @@ class ClientUpdates:
         for pseudo, build in announcements.items():
             if pseudo in new:
                 self._pending[pseudo.name] = build
-        if Pseudo.CURSOR in new and self._watch.console.cursor is not None:
+        if (
+            new & {Pseudo.CURSOR, Pseudo.CURSOR_WITH_ALPHA}
+            and self._watch.console.cursor is not None
+        ):
             self._pending[Pseudo.CURSOR.name] = self._cursor_rectangle
         self.push()
 
@@ -163,7 +169,7 @@ class ClientUpdates:
 
     def cursor_defined(self) -> None:
         """The guest's pointer looks different."""
-        if Pseudo.CURSOR in self.wishes.pseudo:
+        if self.wishes.draws_cursor:
             self._pending[Pseudo.CURSOR.name] = self._cursor_rectangle
             self.push()
 
@@ -250,8 +256,14 @@ class ClientUpdates:
     def _cursor_rectangle(self) -> bytes:
         cursor = self._watch.console.cursor
         if cursor is None:
-            return messages.no_cursor()
-        return messages.cursor(cursor.argb, cursor.hot_x, cursor.hot_y, self.wishes.format)
+            shape, hot = np.zeros((0, 0), np.uint32), (0, 0)
+        else:
+            shape, hot = cursor.argb, (cursor.hot_x, cursor.hot_y)
+        if Pseudo.CURSOR_WITH_ALPHA in self.wishes.pseudo:
+            rect = cursors.encode_with_alpha(shape, *hot)
+        else:
+            rect = cursors.encode(shape, *hot, self.wishes.format)
+        return rect.header() + rect.payload
 
     def _led_rectangle(self) -> bytes:
         leds = self._router.leds

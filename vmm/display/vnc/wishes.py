@@ -37,6 +37,11 @@ class Wishes:
         return replace(self, format=wanted)
 
     @property
+    def draws_cursor(self) -> bool:
+        """Whether the client shows the guest's pointer by itself."""
+        return not self.pseudo.isdisjoint((Pseudo.CURSOR, Pseudo.CURSOR_WITH_ALPHA))
+
+    @property
     def resizable(self) -> bool:
         """Whether the client follows a change of the screen's size."""
         return not self.pseudo.isdisjoint((Pseudo.DESKTOP_SIZE, Pseudo.EXTENDED_DESKTOP_SIZE))
