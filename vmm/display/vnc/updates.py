@@ -27,7 +27,8 @@ from vmm.display.vnc.info import ClientStatistics
 from vmm.display.vnc.jobs import Job, JobResult, JobSink
 from vmm.display.vnc.ports import InputRouter
 from vmm.display.vnc.rectangles import Rect, Tiles, rectangles, tile_grid, tiles_of
-from vmm.display.vnc.screen import ScreenWatch
+from vmm.display.vnc.screen import ScreenWatch, ServerScreen
+from vmm.display.vnc.scroll import ScrollTracker
 from vmm.display.vnc.wishes import Wishes
 
 _SIZE = Pseudo.EXTENDED_DESKTOP_SIZE.name
@@ -67,6 +68,8 @@ class ClientUpdates:
         self._requested: Rect | None = None
         self._continuous: Rect | None = None
         self._job: Job | None = None
+        self._scroll = ScrollTracker()
+        self._fresh = True
         self._fences = Fences()
         self._pending: dict[str, Callable[[], bytes]] = {}
         self._size_status = SizeStatus.OK
@@ -116,6 +119,7 @@ class ClientUpdates:
         area = Rect(event.x, event.y, event.width, event.height)
         if not event.incremental:
             self._dirty[tiles_of(area)] = True
+            self._fresh = True
         self._requested = area if self._requested is None else self._requested.union(area)
         self.push()
 
@@ -163,6 +167,7 @@ class ClientUpdates:
         """The screen has another size: tell the client before its next pixels."""
         screen = self._watch.screen
         self._dirty = tile_grid(screen.width, screen.height, dirty=True)
+        self._fresh = True
         if self.wishes.resizable:
             self._pending = {_SIZE: self._size_rectangle, **self._pending}
         self.push()
@@ -214,10 +219,20 @@ class ClientUpdates:
         if not parts:  # all of it is beyond the framebuffer of a client that cannot resize
             return 0
         self._requested = None
-        settings = self.wishes.settings(self._lossy)
-        self._job = Job(screen, parts, self._encoder, settings, self._job_done)
+        self._job = self._make_job(screen, parts)
         self._jobs.submit(self._job)
         return len(parts)
+
+    def _make_job(self, screen: ServerScreen, parts: list[Rect]) -> Job:
+        settings = self.wishes.settings(self._lossy)
+        job = Job(screen, parts, self._encoder, settings, self._job_done)
+        if self.wishes.copies and self.size == (screen.width, screen.height):
+            job.scroll = self._scroll
+            job.fresh, self._fresh = self._fresh, False
+            job.complete = not self._dirty.any()
+        else:
+            self._fresh = True  # what is sent meanwhile, the tracker does not see
+        return job
 
     def _job_done(self, result: JobResult) -> None:
         job, self._job = self._job, None

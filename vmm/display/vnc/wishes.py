@@ -18,6 +18,8 @@ class Wishes:
     quality: int | None = None
     compress: int = DEFAULT_COMPRESS
     pseudo: frozenset[Pseudo] = frozenset()
+    copies: bool = False
+    """Whether the client knows CopyRect."""
 
     def with_encodings(self, encodings: tuple[int, ...]) -> "Wishes":
         """After SetEncodings: the first encoding that is known here wins, as do levels."""
@@ -29,6 +31,7 @@ class Wishes:
             encoding=next(real, RAW),
             quality=next(quality, None),
             compress=next(compress, DEFAULT_COMPRESS),
+            copies=COPYRECT in encodings,
             pseudo=frozenset(each for each in Pseudo if each in encodings),
         )
 
