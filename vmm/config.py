@@ -10,6 +10,7 @@ from vmm.devices.virtio_slots import SLOTS
 from vmm.display.options import FramebufferOptions
 from vmm.display.vnc.options import EncodeIn, VncOptions
 from vmm.errors import VmmError
+from vmm.monitor.options import MonitorOptions
 from vmm.runstate import RunOptions
 
 MAX_DRIVES = SLOTS
@@ -51,6 +52,7 @@ class MachineConfig:
     recording: Path | None = None
     keep_recording: bool = False
     window_recording: bool = False
+    monitors: tuple[MonitorOptions, ...] = ()
     run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:

@@ -25,13 +25,13 @@ from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
+from vmm.devices.block_accounting import TickClock
 from vmm.devices.i8042 import add_i8042
 from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.python_scratch import PythonScratch
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
-from vmm.display.options import VRAM_BASE
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import Event, EventBus
 from vmm.hotplug import Hotplug
@@ -98,6 +98,7 @@ class Machine:
         self._build_disks()
         self._build_vnc()
         self._load()
+        self._build_monitors()
 
     # Core: lock, loop, memory, address spaces.
 
@@ -107,6 +108,7 @@ class Machine:
         if config.record:
             self.recorder = self._open_recorder()
             self._on_close(self._close_recorder)
+        self.tick_clock = TickClock(self.recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
         if self.recorder is not None:
@@ -175,23 +177,9 @@ class Machine:
             return
         # Here, as in console and screendump: numpy and Pillow take as long to load as a machine
         # without a screen takes to start.
-        from vmm.display.framebuffer import (  # noqa: PLC0415
-            REGISTERS_BASE,
-            REGISTERS_SIZE,
-            Framebuffer,
-        )
+        from vmm.display.build import build_framebuffer  # noqa: PLC0415
 
-        framebuffer = self.framebuffer = Framebuffer("framebuffer")
-        framebuffer.width, framebuffer.height = options.width, options.height
-        framebuffer.vgamem = options.vgamem
-        framebuffer.realize(self.accelerator, self.console)
-        self.on_reset(framebuffer.reset)
-        self.qom.add(f"/machine/unattached/{framebuffer.id}", framebuffer)
-        self.add_python_region(
-            lib.IO_MMIO, REGISTERS_BASE, REGISTERS_SIZE, "framebuffer", framebuffer
-        )
-        if self._guest is not None:
-            self._guest.map_vram(VRAM_BASE, framebuffer.vgamem, framebuffer.memory)
+        self.framebuffer = build_framebuffer(self, options, self._guest)
 
     def _build_cpus(self) -> None:
         native = lib.vcpu_set_new(
@@ -355,6 +343,13 @@ class Machine:
         else:
             entry = pvh.load(self.memory, self._image)
         self.accelerator.set_entry(self.cpus[0].native, entry)
+
+    def _build_monitors(self) -> None:
+        if self.config.monitors:
+            from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
+
+            self.monitors = Monitors(self, self.config.monitors)
+            self._on_close(self.monitors.close)
 
     # Running.
 
