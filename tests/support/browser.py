@@ -131,12 +131,8 @@ class Browser:
             self._messages.extend(json.loads(part) for part in whole)
         return self._messages.popleft()
 
-    def open(self, file: Path, width: int, dark: bool = False, script: bool = True) -> Page:
-        """Load a file in a window of a width and return once it is there."""
-        return self.visit(file.as_uri(), width, dark, script)
-
-    def visit(self, address: str, width: int, dark: bool = False, script: bool = True) -> Page:
-        """The same with any address."""
+    def open(self, file: Path | str, width: int, dark: bool = False, script: bool = True) -> Page:
+        """Load a file or an address in a window of a width and return once it is there."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         attached = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})
         page = Page(self, attached["sessionId"])
@@ -154,7 +150,7 @@ class Browser:
         page.call("Emulation.setScriptExecutionDisabled", value=not script)
         page.requests.clear()
         page.loaded = False
-        page.call("Page.navigate", url=address)
+        page.call("Page.navigate", url=file if isinstance(file, str) else file.as_uri())
         while not page.loaded:
             self._hand_over(self._receive(), page)
         return page

@@ -218,7 +218,7 @@ def novnc(browser: Browser, port: int, extra: str = "") -> Iterator[Page]:
     """NoVNC's small page, connected to a WebSocket port."""
     with files_over_http(NOVNC) as address:
         query = f"host=127.0.0.1&port={port}&path=&scale=false{extra}"
-        yield browser.visit(f"{address}/vnc_lite.html?{query}", width=1280)
+        yield browser.open(f"{address}/vnc_lite.html?{query}", width=1280)
 
 
 def same(one: Picture | None, other: Picture) -> bool:
