@@ -44,6 +44,14 @@ EVENTS = (
     Event("SHUTDOWN", "The machine ends.", Struct("q_obj_SHUTDOWN-arg", _CAUSED)),
     Event("POWERDOWN", "The guest was asked to shut down."),
     Event(
+        "GUEST_PANICKED",
+        "The guest crashed.",
+        Struct(
+            "q_obj_GUEST_PANICKED-arg",
+            (Member("action", Enum("GuestPanicAction", ("pause", "poweroff", "run"))),),
+        ),
+    ),
+    Event(
         "DEVICE_DELETED",
         "A device is gone, its id may be used again.",
         Struct(

@@ -1,11 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Every command and event there is."""
 
-from vmm.monitor.commands import block, bql, control, machine, misc, qom, run_state, stats
+from vmm.monitor.commands import (
+    block,
+    blockstats,
+    bql,
+    control,
+    hotplug,
+    machine,
+    misc,
+    qom,
+    run_state,
+    stats,
+    ui,
+)
 from vmm.monitor.events import EVENTS
 from vmm.monitor.registry import Registry
 
-_MODULES = (control, run_state, machine, block, stats, qom, bql, misc)
+_MODULES = (
+    control,
+    run_state,
+    machine,
+    block,
+    blockstats,
+    stats,
+    qom,
+    hotplug,
+    ui,
+    bql,
+    misc,
+)
 
 
 def registry() -> Registry:
