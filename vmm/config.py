@@ -8,6 +8,7 @@ from pathlib import Path
 from vmm.block.options import DriveError, DriveOptions, parse_drive
 from vmm.devices.virtio_slots import SLOTS
 from vmm.display.options import FramebufferOptions
+from vmm.display.vnc.options import EncodeIn, VncOptions
 from vmm.errors import VmmError
 from vmm.monitor.options import MonitorOptions
 from vmm.runstate import RunOptions
@@ -44,6 +45,8 @@ class MachineConfig:
     serial: str = "stdio"
     framebuffer: FramebufferOptions | None = None
     """None: no display device; what looks at the screen sees a black one."""
+    vnc: tuple[VncOptions, ...] = ()
+    vnc_encode: EncodeIn = EncodeIn.WORKER
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None

@@ -18,6 +18,7 @@ from vmm.commands.metrics import DEFAULT_ADDRESS, start_exporter
 from vmm.commands.output import output_file, write_whole
 from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
 from vmm.display.options import image_format_of, parse_framebuffer
+from vmm.display.vnc.options import EncodeIn, parse_displays
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
@@ -125,6 +126,21 @@ def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None
     help="Write what the screen shows at the end to a .png or .ppm file; implies --framebuffer.",
 )
 @click.option(
+    "--vnc",
+    multiple=True,
+    metavar=":N[,...]",
+    help="A VNC display on port 5900+N of this host, HOST:N, unix:PATH or none; to=, password=on, "
+    "password-file=, websocket=on|PORT|PATH, tls-creds=DIR|anon, verify-peer=off, share=, "
+    "connections=, lossy=on, lock-key-sync=off, insecure=on. Repeatable; implies --framebuffer.",
+)
+@click.option(
+    "--vnc-encode",
+    type=click.Choice([each.value for each in EncodeIn]),
+    default=EncodeIn.WORKER.value,
+    show_default=True,
+    help="Where updates are encoded: in vnc_worker off the lock, or in the main loop under it.",
+)
+@click.option(
     "--bql-policy",
     type=click.Choice(["pthread", "ticket", "mcs"]),
     default="pthread",
@@ -192,7 +208,7 @@ def run(
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
     if json_file == STDOUT and options["serial"] == "stdio":
         options["serial"] = "stderr"  # standard output is for the JSON alone
-    if screendump is not None and options["framebuffer"] is None:
+    if (screendump is not None or options["vnc"]) and options["framebuffer"] is None:
         options["framebuffer"] = DEFAULT_SCREEN
     try:
         config = _config(**options)
@@ -236,6 +252,8 @@ def _config(
     qmp: tuple[str, ...],
     monitor: tuple[str, ...],
     framebuffer: str | None,
+    vnc: tuple[str, ...],
+    vnc_encode: str,
     paused: bool,
     no_reboot: bool,
     no_shutdown: bool,
@@ -262,6 +280,8 @@ def _config(
             *(parse_monitor("--monitor", text) for text in monitor),
         ),
         framebuffer=parse_framebuffer(framebuffer) if framebuffer is not None else None,
+        vnc=parse_displays(vnc),
+        vnc_encode=EncodeIn(vnc_encode),
         run=RunOptions(paused=paused, no_reboot=no_reboot, no_shutdown=no_shutdown),
     )
 

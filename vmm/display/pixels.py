@@ -167,7 +167,8 @@ class PixelFormat:
         entries = np.arange(256)[:, None]
         maxima = np.array([maximum for maximum, _ in _BGR233])
         shifts = np.array([shift for _, shift in _BGR233])
-        return ((entries >> shifts & maxima) * 65535 // maxima).astype(np.uint16)
+        found: NDArray[np.uint16] = ((entries >> shifts & maxima) * 65535 // maxima).astype("u2")
+        return found
 
 
 NATIVE = PixelFormat(32, 24, False, True, 255, 255, 255, 16, 8, 0)

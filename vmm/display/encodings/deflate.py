@@ -32,7 +32,7 @@ class DeflateStream:
             self._level = level
         start = b"" if self._started else _HEADER
         self._started = True
-        body = self._compressor.compress(data)
+        body = self._compressor.compress(data.data)
         return b"".join((start, body, self._compressor.flush(zlib.Z_SYNC_FLUSH)))
 
     def compress_counted(self, data: NDArray[np.uint8], level: int) -> bytes:

@@ -119,7 +119,7 @@ class TightEncoder:
 
 
 def _palette_limit(picture: Picture, levels: Levels) -> int:
-    """How many colours may be indexed: at most two of one byte, which an index would not shorten."""
+    """How many colours may be indexed: two of one byte, which a whole index would not shorten."""
     if picture.wire_bytes == 1:
         return 2
     return min(max(picture.pixels.size // levels.pixels_per_colour, 2), 256)
@@ -128,7 +128,7 @@ def _palette_limit(picture: Picture, levels: Levels) -> int:
 def _jpeg(pixels: Pixels, quality: int, scratch: Scratch) -> bytes:
     height, width = pixels.shape
     rgb = kernel.pack(kernel.as_rgb(pixels), scratch)
-    image = Image.frombuffer("RGB", (width, height), rgb.data, "raw", "RGB", 0, 1)
+    image = Image.frombuffer("RGB", (width, height), rgb, "raw", "RGB", 0, 1)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     data = out.getvalue()

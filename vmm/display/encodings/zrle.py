@@ -9,10 +9,11 @@ from vmm.display.encodings.deflate import DeflateStream
 from vmm.display.encodings.kernel import Scratch, as_cpixels, tiles
 from vmm.display.pixels import PixelFormat, Pixels
 
-
 MAX_LEVEL = 6
-"""What QEMU uses whatever the client asks for; here a client may have less. Level 9 takes five times
-as long over tiles of text and saves 3 %."""
+"""What QEMU uses whatever the client asks for; here a client may have less.
+
+Level 9 takes five times as long over tiles of text and saves 1 %.
+"""
 
 
 def encode(
