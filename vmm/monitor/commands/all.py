@@ -12,7 +12,9 @@ from vmm.monitor.commands import (
     qom,
     run_state,
     stats,
+    trace,
     ui,
+    vnc,
 )
 from vmm.monitor.events import EVENTS
 from vmm.monitor.registry import Registry
@@ -27,6 +29,8 @@ _MODULES = (
     qom,
     hotplug,
     ui,
+    vnc,
+    trace,
     bql,
     misc,
 )
@@ -34,4 +38,6 @@ _MODULES = (
 
 def registry() -> Registry:
     """All commands by subject, and all events."""
-    return Registry([each for module in _MODULES for each in module.COMMANDS], EVENTS)
+    return Registry(
+        [each for module in _MODULES for each in module.COMMANDS], (*EVENTS, *vnc.EVENTS)
+    )

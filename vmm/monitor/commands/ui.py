@@ -59,13 +59,14 @@ _DEVICE = (
 )
 
 
-async def _screendump(
+async def screendump(
     call: Call,
     filename: str,
     device: str | None = None,
     head: int | None = None,
     format: str = "ppm",
 ) -> None:
+    """Write the screen to a file."""
     _check_screen(call, device, head)
     if call.machine.config.framebuffer is None:
         raise MonitorError("There is no console to take a screendump from")
@@ -84,7 +85,8 @@ def _check_screen(call: Call, device: str | None, head: int | None) -> None:
         raise MonitorError(f"device '{device}' (head {head}) is not bound to a QemuConsole")
 
 
-def _send_key(call: Call, keys: list[dict[str, Any]], hold_time: int | None = None) -> None:
+def send_key(call: Call, keys: list[dict[str, Any]], hold_time: int | None = None) -> None:
+    """Press and release keys."""
     _refuse(lambda: send_keys(call.machine.input, keys, hold_time))
 
 
@@ -106,7 +108,7 @@ def _refuse(send: Any) -> None:
 COMMANDS = (
     Command(
         "screendump",
-        _screendump,
+        screendump,
         "Write what the screen shows to a file; the lock is free while it is encoded and written.",
         (
             Member("filename", STR),
@@ -116,7 +118,7 @@ COMMANDS = (
     ),
     Command(
         "send-key",
-        _send_key,
+        send_key,
         "Press keys in order, and release them in reverse. Returns before that is done.",
         (
             Member("keys", Array(_KEY_VALUE)),
