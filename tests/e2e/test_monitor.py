@@ -250,7 +250,7 @@ def test_our_own_parser_reads_the_lock_statistics(qmp: Qmp) -> None:
                        " information\n"),
         ("help stop", "stop|s  -- stop emulation\n"),
         ("info kvm", "kvm support: enabled\n"),
-        ("info name", "micro\n"),
+        ("info name", "microguest\n"),
         ("info uuid", "00000000-0000-0000-0000-000000000000\n"),
     ],
 )  # fmt: skip

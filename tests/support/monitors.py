@@ -5,6 +5,7 @@ with monitored_vm(tmp_path) as vm, vm.qmp() as qmp:
     qmp.execute("stop")
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 from profiler.qemu.qmp import Qmp
 from tests.support.rig import wait_until
-from tests.support.vm import ENDLESS, Vm, start_vm
+from tests.support.vm import ENDLESS, Vm
 
 
 @dataclass
@@ -30,14 +31,20 @@ class MonitoredVm:
 
 @contextmanager
 def monitored_vm(tmp_path: Path, *options: str, append: str = ENDLESS) -> Iterator[MonitoredVm]:
-    """A micro-guest that runs until somebody ends it."""
+    """A micro-guest that runs until somebody ends it, and that may be reset."""
     socket = tmp_path / "qmp"
     arguments = ("--kernel", "micro", "--append", append, "--serial", "null")
     monitor = ("--qmp", f"unix:{socket},server=on,wait=off")
-    with start_vm(*arguments, *monitor, *options, runtime=tmp_path / "run") as vm:
+    command = [sys.executable, "-m", "vmm", "run", *arguments, *monitor, *options]
+    vm = Vm(command, tmp_path / "run", None)
+    try:
         wait_until(lambda: socket.exists() or vm.process.poll() is not None, "the monitor")
         assert vm.process.poll() is None, vm.finish().stderr
         yield MonitoredVm(vm, socket)
+    finally:
+        if vm.process.poll() is None:
+            vm.process.kill()
+            vm.process.communicate()
 
 
 class Schema:

@@ -4,6 +4,7 @@
 from typing import Any
 
 from vmm.errors import DeviceNotFoundError, VmmError
+from vmm.iothread import IoThread
 from vmm.monitor.errors import MonitorError
 from vmm.monitor.qapi import ANY, BOOL, INT, STR, Array, Command, Member, Struct, check, optional
 from vmm.monitor.registry import Call
@@ -72,6 +73,8 @@ def _set(call: Call, path: str, property: str, value: Any) -> None:
     kind = type(declared.default) if declared.default is not None else str
     expected = {bool: BOOL, int: INT}.get(kind, STR)
     check(expected, value, property)
+    if isinstance(obj, IoThread) and property.startswith("poll-") and value < 0:
+        raise MonitorError(f"{property} value must be in range [0, {(1 << 63) - 1}]")
     call.machine.hotplug.set_property(path, property, value)
 
 
