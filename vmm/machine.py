@@ -38,6 +38,7 @@ from vmm.memory import GuestMemory
 from vmm.qom import QomTree
 from vmm.requests import Request, Requests
 from vmm.runstate import MachineControl
+from vmm.trace import trace_as_asked
 
 if TYPE_CHECKING:
     from vmm.display.console import Console
@@ -59,6 +60,7 @@ class Machine:
         self.accel_choice: AccelChoice = choose_accelerator(config.accel)
         self.qom = QomTree()
         self.events = EventBus()
+        self.trace = trace_as_asked(config.trace, self.events)
         self.cpus: list[X86Cpu] = []
         self.notes: list[str] = []
         """One-line remarks for the person who starts the machine; usually none."""
@@ -314,8 +316,7 @@ class Machine:
         if self.config.monitors:
             from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
 
-            self.monitors = Monitors(self, self.config.monitors)
-            self._on_close(self.monitors.close)
+            self._on_close(Monitors(self, self.config.monitors).close)
 
     # Running.
 

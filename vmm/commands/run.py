@@ -22,7 +22,7 @@ from vmm.display.vnc.options import EncodeIn, parse_displays
 from vmm.errors import CallbackError, VmmError
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
-from vmm.monitor.options import parse_monitor
+from vmm.monitor.cli import monitor_options, parse_monitors
 from vmm.requests import Request, RequestKind
 from vmm.runstate import RunOptions, ShutdownCause
 
@@ -170,20 +170,7 @@ def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None
     is_flag=True,
     help="Copy the recording to FILE.begin and FILE.end around the guest's measured window.",
 )
-@click.option(
-    "--qmp",
-    "qmp",
-    multiple=True,
-    metavar="unix:PATH|tcp:HOST:PORT",
-    help="Listen for QMP, QEMU's machine protocol; see 'bqlscope monitor'. Repeatable.",
-)
-@click.option(
-    "--monitor",
-    "monitor",
-    multiple=True,
-    metavar="unix:PATH|tcp:HOST:PORT",
-    help="Listen for the human monitor's commands, a line each. Repeatable.",
-)
+@monitor_options
 @click.option(
     "--metrics",
     is_flag=False,
@@ -251,6 +238,7 @@ def _config(
     window_recording: bool,
     qmp: tuple[str, ...],
     monitor: tuple[str, ...],
+    trace: tuple[str, ...],
     framebuffer: str | None,
     vnc: tuple[str, ...],
     vnc_encode: str,
@@ -275,10 +263,8 @@ def _config(
         recording=recording,
         keep_recording=keep_recording,
         window_recording=window_recording,
-        monitors=(
-            *(parse_monitor("--qmp", text) for text in qmp),
-            *(parse_monitor("--monitor", text) for text in monitor),
-        ),
+        monitors=parse_monitors(qmp, monitor),
+        trace=trace,
         framebuffer=parse_framebuffer(framebuffer) if framebuffer is not None else None,
         vnc=parse_displays(vnc),
         vnc_encode=EncodeIn(vnc_encode),

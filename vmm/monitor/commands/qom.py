@@ -3,9 +3,10 @@
 
 from typing import Any
 
-from vmm.errors import VmmError
-from vmm.monitor.errors import MonitorError, device_not_found
-from vmm.monitor.qapi import ANY, BOOL, STR, Array, Command, Member, Struct, optional
+from vmm.errors import DeviceNotFoundError, VmmError
+from vmm.iothread import IoThread
+from vmm.monitor.errors import MonitorError
+from vmm.monitor.qapi import ANY, BOOL, INT, STR, Array, Command, Member, Struct, check, optional
 from vmm.monitor.registry import Call
 from vmm.qom import QomObject
 
@@ -33,7 +34,7 @@ def _list(call: Call, path: str) -> list[dict[str, Any]]:
     try:
         rows = call.machine.qom.list(path)
     except VmmError:
-        raise device_not_found(path) from None
+        raise DeviceNotFoundError(path) from None
     here = _declared(call, path)
     found: list[dict[str, Any]] = [{"name": "type", "type": "string"}]
     for row in rows:
@@ -64,6 +65,19 @@ def _get(call: Call, path: str, property: str) -> Any:
     return obj.get(property)
 
 
+def _set(call: Call, path: str, property: str, value: Any) -> None:
+    obj = _resolve(call, path)
+    declared = obj.properties().get(property)
+    if declared is None:
+        raise _no_property(obj, property)
+    kind = type(declared.default) if declared.default is not None else str
+    expected = {bool: BOOL, int: INT}.get(kind, STR)
+    check(expected, value, property)
+    if isinstance(obj, IoThread) and property.startswith("poll-") and value < 0:
+        raise MonitorError(f"{property} value must be in range [0, {(1 << 63) - 1}]")
+    call.machine.hotplug.set_property(path, property, value)
+
+
 def _type_of(call: Call, path: str) -> str:
     try:
         return call.machine.qom.resolve(path).TYPE
@@ -75,7 +89,7 @@ def _resolve(call: Call, path: str) -> QomObject:
     try:
         return call.machine.qom.resolve(path)
     except VmmError:
-        raise device_not_found(path) from None
+        raise DeviceNotFoundError(path) from None
 
 
 def _no_property(obj: QomObject, name: str) -> MonitorError:
@@ -121,6 +135,8 @@ COMMANDS = (
             Array(_PROPERTY)),
     Command("qom-get", _get, "A property's value.",
             (_PATH, Member("property", STR, "its name")), ANY),
+    Command("qom-set", _set, "Set a property; a link by the path or id of its target, or \"\".",
+            (_PATH, Member("property", STR, "its name"), Member("value", ANY))),
     Command("qom-list-get", _list_get, "All properties of objects, with their values.",
             (Member("paths", Array(STR)),), Array(_VALUES)),
     Command(
