@@ -259,7 +259,7 @@ class Machine:
             backend = self._open_drive(options)
             self._on_close(backend.close)
             self.notes += backend.notes
-            disk = VirtioBlkDevice(f"disk{slot}", slot)
+            disk = VirtioBlkDevice(options.device_id or f"disk{slot}", slot)
             self.qom.add(f"/machine/peripheral/{disk.id}", disk)
             disk.apply(options)
             disk.drive = options.id or f"drive{slot}"
@@ -279,7 +279,8 @@ class Machine:
     def _link_iothreads(self, disk: VirtioBlkDevice, options: DriveOptions) -> None:
         if options.iothread:
             disk.set("iothread", self.qom.find(options.iothread, IoThread.TYPE))
-        mapped = [self.qom.find(name, IoThread.TYPE) for name in options.iothread_vq_mapping]
+        mapping = options.iothread_vq_mapping
+        mapped = [self.qom.find(each.iothread, IoThread.TYPE) for each in mapping]
         disk.mapped = tuple(thread for thread in mapped if isinstance(thread, IoThread))
 
     def _load(self) -> None:

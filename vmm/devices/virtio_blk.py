@@ -3,20 +3,29 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from vmm._native import ffi, lib
 from vmm.accel.base import Accelerator
-from vmm.block.options import DriveOptions
+from vmm.block.options import (
+    BLOCK_SIZE,
+    BOOT_INDEX,
+    IRQ_PATH,
+    NUM_QUEUES,
+    QUEUE_SIZE,
+    SERIAL,
+    VQ_MAPPING,
+    DriveOptions,
+)
+from vmm.block.vq_mapping import NO_MAPPING, check_queues, implied_queues, queue_owner
 from vmm.errors import VmmError, check, check_pointer
 from vmm.iothread import IoThread
-from vmm.qom import Link, Property, QomObject, parse_bool
+from vmm.qom import Boolean, Device, Link, Property, Text
 
 VIRTIO_MMIO_BASE = 0xFEB0_0000
 VIRTIO_MMIO_STRIDE = 0x200
 QUEUE_NOTIFY = 0x50
 FIRST_GSI = 16
-IRQ_MODES = ("irqfd", "mainloop")
 
 log = logging.getLogger("vmm.virtio_blk")
 
@@ -32,38 +41,39 @@ class VirtioBus:
     accelerator: Accelerator
 
 
-def _irq_mode(value: Any) -> str:
-    if value not in IRQ_MODES:
-        raise ValueError(f"expects one of {', '.join(IRQ_MODES)}")
-    return str(value)
+class VirtioDevice(Device):
+    """Any device behind a virtio transport."""
+
+    TYPE = "virtio-device"
+    ABSTRACT = True
 
 
-def _names(value: Any) -> str:
-    return str(value)
-
-
-class VirtioBlkDevice(QomObject):
+class VirtioBlkDevice(VirtioDevice):
     """A disk on a virtio-mmio slot.
 
     Placement (who processes the queues) follows from the properties: ``ioeventfd=off`` the vCPU
     that kicked; no iothread the main loop; ``iothread`` that one; ``iothread-vq-mapping`` several,
-    queue i on entry i modulo their number.
+    each with the queues given, or queue i on entry i modulo their number.
     """
 
     TYPE = "virtio-blk-device"
+    USER_CREATABLE = True
+    ALIASES: ClassVar[dict[str, str]] = {"logical_block_size": "logical-block-size"}
 
+    drive = Property(Text(qapi="str"), "", "node name or id of the drive")
     iothread = Link("iothread", "iothread that processes the queues")
-    iothread_vq_mapping = Property(_names, "", "iothread ids, '+' between, queues round robin")
-    bootindex = Property(int, -1, "boot order (-1: not bootable)")
-    num_queues = Property(int, 1, "virtqueues")
-    queue_size = Property(int, 256, "descriptors of each virtqueue")
-    ioeventfd = Property(parse_bool, True, "kick through an eventfd instead of a vCPU exit")
-    irq = Property(_irq_mode, "irqfd", "irqfd, or mainloop as QEMU does on virtio-mmio")
-    write_cache = Property(parse_bool, True, "writeback cache after reset")
-    discard = Property(parse_bool, True, "offer DISCARD and WRITE_ZEROES")
-    logical_block_size = Property(int, 0, "bytes of a block shown to the guest (0: the image's)")
-    serial = Property(str, "", "serial number, up to 20 bytes")
-    drive = Property(str, "", "id of the drive")
+    iothread_vq_mapping = Property(VQ_MAPPING, NO_MAPPING, "iothreads and their queues")
+    bootindex = Property(BOOT_INDEX, -1, "boot order (-1: not bootable)")
+    num_queues = Property(NUM_QUEUES, 1, "virtqueues")
+    queue_size = Property(QUEUE_SIZE, 256, "descriptors of each virtqueue, a power of two")
+    serial = Property(SERIAL, "", "serial number, up to 20 bytes")
+    ioeventfd = Property(Boolean(), True, "kick through an eventfd instead of a vCPU exit")
+    irq = Property(IRQ_PATH, "irqfd", "irqfd, or mainloop as QEMU does on virtio-mmio")
+    write_cache = Property(Boolean(), True, "writeback cache after reset")
+    discard = Property(Boolean(), True, "offer DISCARD and WRITE_ZEROES")
+    logical_block_size = Property(
+        BLOCK_SIZE, 0, "bytes of a block shown to the guest (unset: the image's)"
+    )
 
     def __init__(self, object_id: str, slot: int) -> None:
         super().__init__(object_id)
@@ -76,15 +86,16 @@ class VirtioBlkDevice(QomObject):
 
     def apply(self, options: DriveOptions) -> None:
         """Take the device's properties from a drive's options (links are set by the machine)."""
-        self.num_queues = options.num_queues or max(1, len(options.iothread_vq_mapping))
+        self.num_queues = options.num_queues or implied_queues(options.iothread_vq_mapping)
         self.queue_size = options.queue_size
         self.ioeventfd = options.ioeventfd
         self.irq = options.irq
         self.write_cache = options.write_cache
         self.discard = options.discard
         self.serial = options.serial
-        self.logical_block_size = options.logical_block_size or 0
-        self.iothread_vq_mapping = "+".join(options.iothread_vq_mapping)
+        self.iothread_vq_mapping = options.iothread_vq_mapping
+        if options.logical_block_size is not None:
+            self.logical_block_size = options.logical_block_size
         if options.bootindex is not None:
             self.bootindex = options.bootindex
 
@@ -94,8 +105,10 @@ class VirtioBlkDevice(QomObject):
         Raises:
             OSError: no memory or descriptors; VmmError: properties that do not go together.
         """
-        if self.mapped and len(self.mapped) > self.num_queues:
-            raise VmmError(f"{self.id}: more iothreads are mapped than there are queues")
+        try:
+            check_queues(self.iothread_vq_mapping, self.num_queues)
+        except ValueError as error:
+            raise VmmError(f"{self.id}: {error}") from None
         self._bus = bus
         self._make_irq(bus)
         self._make_device(bus, backend)
@@ -107,7 +120,8 @@ class VirtioBlkDevice(QomObject):
         if not self.ioeventfd:
             return [bus.main_context] * self.num_queues
         if self.mapped:
-            return [self.mapped[i % len(self.mapped)].context for i in range(self.num_queues)]
+            owners = [queue_owner(self.iothread_vq_mapping, i) for i in range(self.num_queues)]
+            return [self.mapped[owner].context for owner in owners]
         owner = self.iothread.context if isinstance(self.iothread, IoThread) else bus.main_context
         return [owner] * self.num_queues
 
