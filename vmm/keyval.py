@@ -27,12 +27,13 @@ def split(text: str) -> list[tuple[str, str | None]]:
     return pairs
 
 
-def parse(text: str, implied: str | None = None) -> dict[str, Any]:
+def parse(text: str, implied: str | None = None, bare: str = "") -> dict[str, Any]:
     """A key=value text or a JSON object as a mapping.
 
     Args:
         text: the option's value; JSON if it begins with ``{``.
         implied: key of a first word that has no ``=``.
+        bare: key that somebody has probably forgotten who wrote a single word.
 
     Raises:
         ValueError: not of either form, or a key is given twice; one line.
@@ -47,7 +48,8 @@ def parse(text: str, implied: str | None = None) -> dict[str, Any]:
         if not key:
             raise ValueError("has an empty word: write key=value, a comma in a value doubled")
         if value is None:
-            raise ValueError(f"'{key}' needs a value: {key}=…")
+            hint = f"write {bare}={key}" if bare else f"{key}=…"
+            raise ValueError(f"'{key}' needs a value: {hint}")
         if key in found:
             raise ValueError(f"'{key}' is given twice")
         found[key] = value

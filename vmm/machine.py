@@ -31,9 +31,12 @@ from vmm.devices.window_mark import MARK_PORT, WindowMark
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import EventBus
 from vmm.iothread import IoThread
+from vmm.machine_object import MachineObject
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
+from vmm.object_types import type_registry
 from vmm.qom import QomTree
+from vmm.qom.create import create_object
 from vmm.requests import Request, Requests
 
 SCRATCH_PORT = 0x5F8
@@ -54,7 +57,9 @@ class Machine:
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
         self.accel_choice: AccelChoice = choose_accelerator(config.accel)
+        self.types = type_registry()
         self.qom = QomTree()
+        self.qom.add("/machine", MachineObject(config, self.accel_choice.name))
         self.events = EventBus()
         self.cpus: list[X86Cpu] = []
         self.disks: list[VirtioBlkDevice] = []
@@ -109,7 +114,8 @@ class Machine:
 
     def _open_recorder(self) -> Recorder:
         try:
-            return Recorder(self.config.recording, vm_name=self.config.kernel.stem)
+            name = self.config.name or self.config.kernel.stem
+            return Recorder(self.config.recording, vm_name=name)
         except OSError as error:
             raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
 
@@ -169,12 +175,10 @@ class Machine:
 
     def _build_iothreads(self) -> None:
         for options in self.config.objects:
-            iothread = IoThread(options.id)
-            for name, value in options.properties.items():
-                iothread.set(name, value)
-            self.qom.add(f"/objects/{options.id}", iothread)
-            iothread.realize(self._recorder_native())
-            self._on_close(self._end_iothread, iothread)
+            made = create_object(self.types, self.qom, options.type, options.id, options.properties)
+            if isinstance(made, IoThread):
+                made.realize(self._recorder_native())
+                self._on_close(self._end_iothread, made)
 
     def _end_iothread(self, iothread: IoThread) -> None:
         with self.bql.blocked(lib.BQLREC_BLOCKED_JOIN):

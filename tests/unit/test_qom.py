@@ -61,7 +61,7 @@ def test_two_objects_of_a_class_keep_their_values_apart() -> None:
 
 
 def test_an_unknown_property_names_those_that_exist() -> None:
-    with pytest.raises(PropertyError, match=r"'car.wheels' not found \(it has: engine, name"):
+    with pytest.raises(PropertyError, match=r"'car.wheels' not found \(known: engine, name"):
         Car("a").set("wheels", 4)
     with pytest.raises(PropertyError, match=r"did you mean 'radio-on'\?"):
         Car("a").get("radio-onn")

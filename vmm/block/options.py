@@ -37,10 +37,10 @@ class DriveError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeOptions:
+class BackendOptions:
     """A checked description of a block node: the image and how it is reached.
 
-    Attributes are the option keys with ``_`` for ``-``; ``node_options`` is the constructor that
+    Attributes are the option keys with ``_`` for ``-``; ``backend_options`` is the constructor that
     checks them. Times are in microseconds, sizes in bytes.
     """
 
@@ -61,7 +61,7 @@ class NodeOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DriveOptions(NodeOptions):
+class DriveOptions(BackendOptions):
     """A node and the virtio-blk device on it, checked.
 
     ``discard`` is on if both the node and the device have it on.
@@ -243,7 +243,7 @@ def _converted(given: Mapping[str, object]) -> dict[str, Any]:
     return values
 
 
-def _check_driver(options: NodeOptions, given: Mapping[str, object]) -> None:
+def _check_driver(options: BackendOptions, given: Mapping[str, object]) -> None:
     foreign, other = (_NULL_ONLY, "null") if options.driver == "file" else (_FILE_ONLY, "file")
     for key in foreign:
         if key in given:
@@ -267,7 +267,7 @@ def _check_placement(options: DriveOptions) -> None:
             raise DriveError(str(error), "iothread-vq-mapping") from None
 
 
-def node_options(given: Mapping[str, object]) -> NodeOptions:
+def backend_options(given: Mapping[str, object]) -> BackendOptions:
     """A node of option keys and values; the id is ``id``.
 
     Raises:
@@ -276,20 +276,20 @@ def node_options(given: Mapping[str, object]) -> NodeOptions:
     for key in given:
         if key in _DEVICE_TYPES:
             raise DriveError(f"{key}= belongs to -device virtio-blk-device, not to the drive", key)
-    options = NodeOptions(**_converted(given))
+    options = BackendOptions(**_converted(given))
     _check_driver(options, given)
     return options
 
 
 def attach(
-    node: NodeOptions, device: Mapping[str, object], device_id: str | None = None
+    node: BackendOptions, device: Mapping[str, object], device_id: str | None = None
 ) -> DriveOptions:
     """The drive that a device with these properties makes of a node.
 
     Raises:
         DriveError: properties that do not go together.
     """
-    values = {name: getattr(node, name) for name in node_fields()}
+    values = {name: getattr(node, name) for name in backend_fields()}
     values |= {name.replace("-", "_"): value for name, value in device.items()}
     values["discard"] = node.discard and bool(device.get("discard", True))
     values["device_id"] = device_id
@@ -337,6 +337,6 @@ def drive_keys() -> tuple[str, ...]:
     return tuple(_TYPES)
 
 
-def node_fields() -> tuple[str, ...]:
+def backend_fields() -> tuple[str, ...]:
     """Attribute names of a node."""
-    return tuple(field.name for field in fields(NodeOptions))
+    return tuple(field.name for field in fields(BackendOptions))

@@ -30,8 +30,7 @@ class QomObject:
         self.realized = False
         self.path = ""
         self.tree: QomTree | None = None
-        self.values: dict[str, Any] = {}
-        """By property name: what was set. Only properties read and write it."""
+        self._values: dict[str, Any] = {}
 
     @classmethod
     def properties(cls) -> dict[str, Property[Any]]:

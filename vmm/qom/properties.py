@@ -29,7 +29,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """How to go on after an unknown word: the nearest known one, else all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(known) or 'none'}"
+    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 class Property(Generic[T]):
@@ -76,7 +76,7 @@ class Property(Generic[T]):
 
     def value(self, obj: "QomObject") -> T:
         """The property's value in ``obj``."""
-        value: T = obj.values.get(self.name, self.default)
+        value: T = obj._values.get(self.name, self.default)
         return value
 
     def json(self, obj: "QomObject") -> object:
@@ -105,7 +105,7 @@ class Property(Generic[T]):
         if obj.realized and not self.live:
             text = f"property '{self.name}' of {obj.TYPE} cannot change once realized"
             raise PropertyError(text, self.name)
-        obj.values[self.name] = self.checked(obj, value)
+        obj._values[self.name] = self.checked(obj, value)
         if obj.realized:
             obj.property_changed(self.name)
 

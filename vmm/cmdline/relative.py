@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""File names in a machine file: relative to that file, not to where the command is started."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+
+def plain(value: str, base: Path) -> str:
+    """A file name; ``-`` stays."""
+    return value if value == "-" else str(base / value)
+
+
+def kernel(value: str, base: Path) -> str:
+    """A kernel: ``micro`` is none of a file."""
+    return value if value == "micro" else plain(value, base)
+
+
+def target(value: str, base: Path) -> str:
+    """A target such as ``file:PATH`` or ``unix:PATH``; others stay."""
+    kind, colon, name = value.partition(":")
+    return f"{kind}:{base / name}" if colon and name and kind in ("file", "unix") else value
+
+
+def drive(table: Mapping[str, object], base: Path) -> dict[str, object]:
+    """A table of a drive: its ``file``."""
+    return {key: _name(value, base, key == "file") for key, value in table.items()}
+
+
+def blockdev(table: Mapping[str, object], base: Path) -> dict[str, object]:
+    """A table of a block node: ``filename``, also of a nested ``file``; ``file`` names a node."""
+    found: dict[str, object] = {}
+    for key, value in table.items():
+        is_name = key.rpartition(".")[2] == "filename"
+        found[key] = (
+            blockdev(value, base) if isinstance(value, Mapping) else _name(value, base, is_name)
+        )
+    return found
+
+
+def _name(value: object, base: Path, is_name: bool) -> object:
+    return str(base / value) if is_name and isinstance(value, str) and value else value
