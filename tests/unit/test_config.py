@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmm.config import MachineConfig, ObjectOptions, parse_drives, parse_object, parse_size
+from vmm.cmdline.objects import ObjectOptions
+from vmm.config import MachineConfig, parse_drives, parse_object, parse_size
 from vmm.errors import VmmError
 
 MIB = 1 << 20

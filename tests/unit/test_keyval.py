@@ -38,8 +38,7 @@ def test_a_json_object_is_read_as_it_is(values: dict[str, object]) -> None:
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     try:
         found = keyval.parse(text, "type")
-    except ValueError as error:
-        assert str(error)
+    except ValueError:
         return
     assert found
     assert "" not in found or text.startswith("{")
@@ -82,5 +81,5 @@ def test_other_texts_are_refused(text: str, words: str) -> None:
 
 
 def test_a_forgotten_key_is_suggested() -> None:
-    with pytest.raises(ValueError, match="write file=disk.img"):
+    with pytest.raises(ValueError, match=r"write file=disk\.img"):
         keyval.parse("disk.img", bare="file")

@@ -104,7 +104,7 @@ def test_queues_that_do_not_fit_the_device_are_refused(queues: int, words: str) 
         check_queues(VQ_MAPPING(TWO), queues)
 
 
-@given(st.recursive(st.text(max_size=4) | st.integers() | st.none(), lambda inner: st.lists(inner)))
+@given(st.recursive(st.text(max_size=4) | st.integers() | st.none(), st.lists))
 def test_no_value_does_anything_but_convert_or_raise(value: object) -> None:
     with suppress(ValueError):
         VQ_MAPPING(value)

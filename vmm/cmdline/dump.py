@@ -60,8 +60,10 @@ def _kernel(config: MachineConfig) -> str:
 
 def _append(config: MachineConfig) -> str:
     """The command line as it was given: the micro-guest's smp= is put there by the VMM."""
-    text = config.command_line
-    return text.removesuffix(f"smp={config.cpus}").rstrip() if config.micro_guest else text
+    text, added = config.command_line, f"smp={config.cpus}"
+    if not config.micro_guest:
+        return text
+    return "" if text == added else text.removesuffix(f" {added}")
 
 
 def _no_record(config: MachineConfig) -> bool | None:
