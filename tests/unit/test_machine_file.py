@@ -36,7 +36,7 @@ id = "io0"
 poll-max-ns = 0
 
 [[drive]]
-file = "root.img"
+file = "boot.img"
 cache = "none"
 iothread = "io0"
 
@@ -61,7 +61,7 @@ def test_a_file_is_the_command_line_in_sections(tmp_path: Path) -> None:
         *("-m", "512M", "-accel", "kvm", "-name", "vm1"),
         *("--recording", f"{tmp_path}/vm.bql", "--keep-recording"),
         *("-object", "iothread,id=io0,poll-max-ns=0"),
-        *("-drive", f"file={tmp_path}/root.img,cache=none,iothread=io0"),
+        *("-drive", f"file={tmp_path}/boot.img,cache=none,iothread=io0"),
         *("-blockdev", f"file,node-name=data,filename={tmp_path}/data.img,cache.direct=on"),
         "-device",
         '{"driver": "virtio-blk-device", "drive": "data", "num-queues": 2,'
@@ -77,7 +77,7 @@ def test_what_is_typed_replaces_values_and_adds_to_tables(tmp_path: Path) -> Non
     assert (config.cpus, config.memory_bytes) == (4, 512 << 20)
     assert [each.id for each in config.objects] == ["io0", "io1"]
     files = [drive.file for drive in config.drives]
-    assert files == [f"{tmp_path}/root.img", "x.img", f"{tmp_path}/data.img"]
+    assert files == [f"{tmp_path}/boot.img", "x.img", f"{tmp_path}/data.img"]
 
 
 def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
