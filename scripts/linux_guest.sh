@@ -5,6 +5,9 @@
 # its virtio-blk driver has mounted the root file system. Nothing in user space is needed for that,
 # so it works on hosts where guest system calls do not (kvm_pvm).
 #
+# The same boot has a screen: the kernel is told of it by boot_params, writes its messages there, and
+# what they look like in the end is in build/linux/screen.png.
+#
 #   linux_guest.sh [--kernel VMLINUX]     (default: build one in build/linux, some minutes)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +15,7 @@ cd "$(dirname "$0")/.."
 work=build/linux
 kernel=$work/source/vmlinux
 if [[ ${1:-} == --kernel ]]; then
-    kernel=${2:?path of a vmlinux with CONFIG_PVH, VIRTIO_MMIO_CMDLINE_DEVICES, VIRTIO_BLK, EXT2}
+    kernel=${2:?path of a vmlinux with CONFIG_PVH, VIRTIO_MMIO_CMDLINE_DEVICES, VIRTIO_BLK, EXT2, FB_VESA}
 fi
 mkdir -p "$work"
 
@@ -39,7 +42,11 @@ build_kernel() {
     options=(64BIT HYPERVISOR_GUEST PARAVIRT PVH KVM_GUEST PRINTK TTY SERIAL_8250
         SERIAL_8250_CONSOLE BINFMT_ELF BLOCK BLK_DEV VIRTIO_MENU VIRTIO_MMIO
         VIRTIO_MMIO_CMDLINE_DEVICES VIRTIO_BLK EXT2_FS X86_UP_APIC X86_UP_IOAPIC DEVTMPFS
-        PROC_FS SYSFS HZ_100)
+        PROC_FS SYSFS HZ_100
+        VT VT_CONSOLE HW_CONSOLE FB FB_VESA FRAMEBUFFER_CONSOLE FONTS FONT_8x16 LOGO
+        LOGO_LINUX_CLUT224
+        INPUT INPUT_KEYBOARD KEYBOARD_ATKBD INPUT_MOUSE MOUSE_PS2 SERIO SERIO_I8042 SERIO_LIBPS2
+        INPUT_EVDEV INPUT_MOUSEDEV MAGIC_SYSRQ)
     (
         cd "$work/source"
         make -s tinyconfig
@@ -50,7 +57,11 @@ build_kernel() {
         make -s "-j$(nproc)" vmlinux >../build.log 2>&1 || { tail -20 ../build.log; exit 1; }
     )
 }
-[[ -e $kernel ]] || build_kernel
+# A kernel of before there was a screen is built anew.
+if [[ ! -e $kernel ]] || { [[ $kernel == "$work"/* ]] \
+    && ! grep -q '^CONFIG_FB_VESA=y' "$work/source/.config"; }; then
+    build_kernel
+fi
 
 image=$work/root.img
 rm -f "$image"
@@ -61,13 +72,16 @@ mke2fs -q -t ext2 -d "$work/root" "$image"
 
 # The clearcpuid, noxsave and lpj parameters spare hosts that emulate guest ring 0; hardware
 # virtualisation does not need them.
-parameters='console=ttyS0 panic=-1 reboot=t root=/dev/vda rw rodata=off noxsave tsc=reliable'
+parameters='console=tty0 console=ttyS0 panic=-1 reboot=t root=/dev/vda rw rodata=off noxsave tsc=reliable'
 parameters+=' lpj=2000000 clearcpuid=smap,smep,popcnt,cx16'
 log=$work/console.log
+screen=$work/screen.png
+rm -f "$screen"
 echo "linux_guest: booting $kernel (console: $log)"
 status=0
 timeout 300 .venv/bin/python -m vmm run --kernel "$kernel" --memory 64M --serial "file:$log" \
-    --object iothread,id=io0 --drive "file=$image,iothread=io0" --append "$parameters" || status=$?
+    --object iothread,id=io0 --drive "file=$image,iothread=io0" --append "$parameters" \
+    --framebuffer 1024x768 --screendump "$screen" || status=$?
 # An image without an init ends in a panic, and panic=-1 in a triple fault: a guest crash here.
 if grep -a 'VFS: Mounted root' "$log"; then
     echo 'linux_guest: Linux mounted its root from virtio-blk on an iothread'
@@ -76,3 +90,19 @@ else
     echo "linux_guest: root was not mounted (status $status)" >&2
     exit 1
 fi
+if ! grep -a 'Console: switching to .* frame buffer device' "$log"; then
+    echo 'linux_guest: Linux has no console on the screen (CONFIG_FB_VESA, FRAMEBUFFER_CONSOLE)' >&2
+    exit 1
+fi
+# The penguin: yellow feet on a black ground, where nothing else on a console is of such a colour.
+.venv/bin/python - "$screen" <<'PYTHON'
+import sys
+import numpy as np
+from PIL import Image
+
+logo = np.asarray(Image.open(sys.argv[1]).convert("RGB")).astype(int)[:80, :80]
+yellow = (logo[..., 0] > 200) & (logo[..., 1] > 150) & (logo[..., 2] < 80)
+if yellow.sum() < 100:
+    sys.exit(f"linux_guest: no penguin in the corner of {sys.argv[1]}")
+print(f"linux_guest: Linux draws on the screen: see {sys.argv[1]}")
+PYTHON

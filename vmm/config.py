@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What a machine is made of: parsed and checked once, frozen, then acted on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from vmm.block.options import BackendOptions, DriveError, DriveOptions, parse_drive
+from vmm.block.blockdev import NodeOptions
+from vmm.block.options import DriveError, DriveOptions, parse_drive
 from vmm.cmdline import values
 from vmm.cmdline.given import OptionError, from_text
-from vmm.cmdline.objects import DeviceOptions, ObjectOptions, object_options
+from vmm.cmdline.objects import ObjectOptions, object_options
+from vmm.devices.virtio_slots import SLOTS
+from vmm.display.options import FramebufferOptions
 from vmm.errors import VmmError
 from vmm.object_types import type_registry
+from vmm.runstate import RunOptions
 
-MAX_DRIVES = 8
+MAX_DRIVES = SLOTS
 MICRO_GUEST = "micro"
 
 
@@ -19,8 +23,8 @@ MICRO_GUEST = "micro"
 class MachineConfig:
     """Everything ``bqlscope run`` can be told about a machine.
 
-    ``blockdevs`` and ``devices`` are the nodes and devices that were given or are implied;
-    ``drives`` the disks among them, node and device in one, in the order of their slots.
+    ``blockdevs`` are block nodes; ``drives`` the disks in the order of their slots, each with an
+    image of its own or on one of the nodes.
     """
 
     kernel: Path
@@ -34,15 +38,17 @@ class MachineConfig:
     memory_bytes: int = 128 << 20
     accel: str = "auto"
     objects: tuple[ObjectOptions, ...] = ()
-    blockdevs: tuple[BackendOptions, ...] = ()
-    devices: tuple[DeviceOptions, ...] = ()
+    blockdevs: tuple[NodeOptions, ...] = ()
     drives: tuple[DriveOptions, ...] = ()
     serial: str = "stdio"
+    framebuffer: FramebufferOptions | None = None
+    """None: no display device; what looks at the screen sees a black one."""
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None
     keep_recording: bool = False
     window_recording: bool = False
+    run: RunOptions = field(default_factory=RunOptions)
 
     def __post_init__(self) -> None:
         if not 1 <= self.cpus <= values.MAX_CPUS:

@@ -133,7 +133,7 @@ class _Reader:
 
     def _placer(self, name: str, index: int) -> Callable[[str], str]:
         def place(key: str) -> str:
-            return self.place((name, index, key) if key else (name, index), f"[[{name}]]")
+            return self.place((name, index, *filter(None, key.split("."))), f"[[{name}]]")
 
         return place
 

@@ -66,7 +66,7 @@ class OwnVmm:
     def command(self, job: Job, files: TrialFiles) -> list[str]:
         """`python -m vmm run …`."""
         work = job.workload
-        command = [*self.program, "--kernel", "micro", "--accel", work.accel]
+        command = [*self.program, "--no-reboot", "--kernel", "micro", "--accel", work.accel]
         command += ["--smp", str(work.smp), "--memory", work.memory]
         for name in job.placement.iothreads:
             command += ["--object", f"iothread,id={name},poll-max-ns={work.poll_max_ns}"]

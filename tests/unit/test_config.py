@@ -54,8 +54,8 @@ def test_an_object_has_type_id_and_properties() -> None:
     [
         ("iothread", "needs an id"),
         ("iothread,id=", "needs an id"),
-        ("", "unknown object type '' (known: iothread)"),
-        ("throttle-group,id=a", "unknown object type 'throttle-group' (known: iothread)"),
+        ("", "Parameter 'qom-type' does not accept value '' (known: iothread)"),
+        ("throttle-group,id=a", "does not accept value 'throttle-group' (known: iothread)"),
         ("iothred,id=a", "did you mean 'iothread'?"),
         ("iothread,id=a,id=b", "'id' is given twice"),
         ("iothread,id", "'id' needs a value"),

@@ -2,6 +2,7 @@
 """Nodes and devices, given apart or in one option, make the same disks."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.run_config import config_of
+from vmm.block.backend import FileOptions
+from vmm.block.blockdev import NodeOptions
+from vmm.block.options import DriveOptions
 from vmm.block.vq_mapping import VqMapping
 from vmm.cmdline.given import OptionError
 from vmm.config import MachineConfig
@@ -56,9 +60,6 @@ def test_a_drive_and_a_device_are_the_one_option_form(
     )
     assert apart.drives == short.drives
     assert apart.blockdevs == short.blockdevs
-    (one,), (other,) = apart.devices, short.devices
-    assert one.driver == other.driver
-    assert dict(one.properties) == {k: v for k, v in other.properties.items() if k != "discard"}
 
 
 @given(NAMES, optional(DEVICE))
@@ -91,38 +92,56 @@ def test_queues_are_given_to_iothreads_by_name() -> None:
     )
 
 
-BLOCKDEVS: list[tuple[str, dict[str, Any]]] = [
-    ("driver=file,filename=a", {"file": "a"}),
-    ("file,filename=a,,b", {"file": "a,b"}),
-    ("driver=host_device,filename=/dev/x", {"file": "/dev/x"}),
-    ("driver=file,filename=a,cache.direct=on", {"file": "a", "cache": "none"}),
-    ("driver=file,filename=a,cache.no-flush=on", {"file": "a", "cache": "unsafe"}),
-    ("driver=file,filename=a,cache.direct=off", {"file": "a"}),
-    ("driver=file,filename=a,read-only=on,discard=ignore", {"readonly": True, "discard": False}),
-    ("driver=file,filename=a,aio=threads,locking=auto", {"aio": "threads", "locking": True}),
-    ("driver=file,filename=a,auto-read-only=on,detect-zeroes=off", {"file": "a"}),
-    ("driver=null-co,size=1M,latency-ns=25000", {"size": 1 << 20, "latency_us": 25}),
-    ("driver=raw,file.driver=file,file.filename=a,file.aio=threads", {"file": "a"}),
-    ("driver=raw,read-only=on,file.driver=file,file.filename=a", {"readonly": True}),
+def file_node(**options: Any) -> NodeOptions:
+    file = FileOptions(filename="a", **{"discard": False, **options})
+    return NodeOptions(driver="file", name="n0", file=file, direct=file.direct)
+
+
+BLOCKDEVS = [
+    ("driver=file,filename=a", file_node()),
+    ("file,filename=a,discard=unmap", file_node(discard=True)),
+    ("driver=file,filename=a,cache.direct=on", file_node(direct=True)),
+    ("driver=file,filename=a,cache.no-flush=yes", file_node(no_flush=True)),
+    ("driver=file,filename=a,aio=threads,locking=off", file_node(aio="threads", locking=False)),
+    ("driver=file,filename=a,read-only=on", replace(file_node(), read_only=True)),
+    ("driver=file,filename=a,auto-read-only=on", replace(file_node(), auto_read_only=True)),
+    (
+        "driver=null-co,size=1M,latency-ns=25",
+        NodeOptions(driver="null-co", name="n0", size=1 << 20, latency_ns=25),
+    ),
+    (
+        "driver=raw,file.driver=file,file.filename=a",
+        NodeOptions(driver="raw", name="n0", child=replace(file_node(), name=None)),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("text", "fields"), BLOCKDEVS)
-def test_qemus_block_nodes_are_understood(text: str, fields: dict[str, Any]) -> None:
-    (node,) = disks("-blockdev", f"{text},node-name=n0").blockdevs
-    assert node.id == "n0"
-    assert {name: getattr(node, name) for name in fields} == fields
+@pytest.mark.parametrize(("text", "wanted"), BLOCKDEVS)
+def test_qemus_block_nodes_are_understood(text: str, wanted: NodeOptions) -> None:
+    assert disks("-blockdev", f"{text},node-name=n0").blockdevs == (wanted,)
 
 
-def test_a_format_node_by_reference_stands_for_its_file() -> None:
+def test_a_device_is_on_a_node_by_its_name() -> None:
     config = disks(
         *("-blockdev", '{"driver":"file","filename":"a","node-name":"f","auto-read-only":true}'),
         *("-blockdev", '{"driver":"raw","file":"f","node-name":"d","read-only":true}'),
-        *("-device", "virtio-blk-device,drive=d"),
+        *("-device", "virtio-blk-device,drive=d,serial=x"),
     )
-    (node,) = config.blockdevs
-    assert (node.id, node.file, node.readonly) == ("d", "a", True)
-    assert [drive.file for drive in config.drives] == ["a"]
+    assert [(node.name, node.child) for node in config.blockdevs] == [("f", None), ("d", "f")]
+    assert config.drives == (DriveOptions(node="d", serial="x"),)
+
+
+def test_an_image_without_a_device_is_a_node() -> None:
+    config = disks(
+        *("-drive", "if=none,id=n0,file=a,cache=none"),
+        *("-drive", "if=none,id=n1,driver=null,size=1M,latency-us=2,error-every=3"),
+    )
+    null = NodeOptions(driver="null-co", name=None, size=1 << 20, latency_ns=2000, read_only=False)
+    assert config.blockdevs == (
+        replace(file_node(direct=True, discard=True), read_only=False),
+        NodeOptions(driver="filter", name="n1", child=null, error_every=3),
+    )
+    assert config.drives == ()
 
 
 def test_disks_have_their_slots_in_qemus_order() -> None:
@@ -135,13 +154,14 @@ def test_disks_have_their_slots_in_qemus_order() -> None:
 
 def test_a_node_that_no_device_has_is_a_node_and_no_disk() -> None:
     config = disks("-blockdev", "driver=file,filename=a,node-name=n0")
-    assert [node.id for node in config.blockdevs] == ["n0"]
-    assert (config.devices, config.drives) == ((), ())
+    assert [node.name for node in config.blockdevs] == ["n0"]
+    assert config.drives == ()
 
 
 def test_a_drive_without_a_name_gets_one_that_is_free() -> None:
     config = disks("-drive", "if=none,id=drive0,file=a", "-drive", "file=b", "-drive", "file=c")
-    assert [node.id for node in config.blockdevs] == ["drive0", "drive1", "drive2"]
+    assert [node.name for node in config.blockdevs] == ["drive0"]
+    assert [drive.id for drive in config.drives] == ["drive1", "drive2"]
 
 
 @pytest.mark.parametrize("path", ["io1", "/objects/io1"])
@@ -163,20 +183,26 @@ DRIVE = ("-drive", "if=none,id=d,file=a")
         (("-drive", "if=none,id=d,file=a,serial=x"), "serial= belongs to -device"),
         (("-drive", "file=a,media=cdrom"), "there is no CD-ROM"),
         (("-drive", "file=a,werror=stop"), "unknown drive option 'werror'"),
-        ((*DRIVE, "-drive", "id=d,file=b"), "duplicate node name 'd'"),
-        ((*DRIVE, "-blockdev", "file,filename=b,node-name=d"), "duplicate node name 'd'"),
-        (("-blockdev", "file,filename=a"), "needs a name: node-name=NAME"),
-        (("-blockdev", "driver=qcow2,filename=a,node-name=n"), "must be one of raw, file"),
-        (("-blockdev", "file,filename=a,node-name=n,cache.directs=on"), "unknown drive option"),
-        (("-blockdev", "file,filename=a,node-name=n,cache.direct=x"), "must be on or off"),
-        (("-blockdev", "raw,file=x,node-name=n"), r"no such block node \(known: none is defined"),
-        (("-blockdev", "raw,file.driver=file,file.filename=a,aio=threads,node-name=n"), "below"),
-        (("-blockdev", "file,filename=a,node-name=n,detect-zeroes=on"), "must be off here"),
+        ((*DRIVE, "-drive", "id=d,file=b"), "Duplicate nodes with node-name='d'"),
         (
-            ("-blockdev", "file,filename=a,node-name=n,cache.direct=on,cache.no-flush=on"),
-            "cannot be combined",
+            (*DRIVE, "-blockdev", "file,filename=b,node-name=d"),
+            "Duplicate nodes with node-name='d'",
         ),
-        (("-blockdev", "null-co,node-name=n,latency-ns=5"), "multiple of 1000"),
+        (("-blockdev", "file,filename=a"), "'node-name' must be specified"),
+        (
+            ("-blockdev", "driver=qcow2,filename=a,node-name=n"),
+            "'driver' does not accept value 'qcow2'",
+        ),
+        (("-blockdev", "file,filename=a,node-name=n,cache.directs=on"), "'cache.directs' is unex"),
+        (("-blockdev", "file,filename=a,node-name=n,cache.direct=x"), "expected: boolean"),
+        (("-blockdev", "raw,file=x,node-name=n"), r"node-name='x' \(known: none is defined"),
+        (("-blockdev", "raw,file.driver=file,file.filename=a,aio=threads,node-name=n"), "'aio' is"),
+        (
+            ("-blockdev", "file,filename=a,node-name=n,detect-zeroes=on"),
+            "does not accept value 'on'",
+        ),
+        (("-blockdev", "file,filename=a,node-name=n,cache=on,cache.direct=on"), "exclude each"),
+        (("-blockdev", "null-co,node-name=n,size=1000"), "multiple of 512"),
         (("-device", "virtio-blk-device,drive=x"), "can't find value 'x' .drives: none is defined"),
         (("-device", "virtio-blk-device"), "virtio-blk-device.drive' can't find value ''"),
         ((*DRIVE, *("-device", "virtio-blk-device,drive=d") * 2), "another device has this drive"),
@@ -185,7 +211,7 @@ DRIVE = ("-drive", "if=none,id=d,file=a")
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,num-queue=2"), "mean 'num-queues'"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,realized=on"), "is not writable"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,num-queues=x"), r"\(uint16\): 'x': must"),
-        ((*DRIVE, "-device", "virtio-blk-device,drive=d,id=0"), "an id is a letter"),
+        ((*DRIVE, "-device", "virtio-blk-device,drive=d,id=0"), "expects an identifier: a letter"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,iothread=io0,ioeventfd=off"), "needs ioev"),
         (
             (*DRIVE, "-device", "virtio-blk-device,drive=d,id=disk0", "-drive", "file=b"),

@@ -35,6 +35,8 @@ SCALARS = st.tuples(
     _words("-serial", FILES.map(lambda name: f"file:{name}") | st.just("null")),
     _words("-bql-policy", st.sampled_from(["mcs", "pthread"])),
     _words("-initrd", FILES),
+    st.lists(st.sampled_from(["-S", "--no-reboot", "--no-shutdown"]), unique=True),
+    _words("--framebuffer", st.sampled_from(["640x480", "1024x768"])),
     st.sampled_from([[], ["--no-record"], ["--keep-recording", "--window-recording"]]),
 )
 DRIVES = st.lists(
@@ -53,15 +55,34 @@ DRIVES = st.lists(
     | st.just(["-drive", "driver=null,size=1M,latency-us=7"]),
     max_size=3,
 )
+BLOCKDEVS = st.lists(
+    st.sampled_from(
+        [
+            "driver=file,filename=/a,,b,cache.direct=on,aio=threads,discard=unmap",
+            "driver=null-co,size=1M,latency-ns=5",
+            "driver=raw,read-only=on,file.driver=file,file.filename=/a,file.auto-read-only=on",
+            "driver=filter,delay-us=3,error-every=2,error-errno=ENOSPC,file.driver=null-aio",
+        ]
+    ),
+    max_size=3,
+)
 IOTHREADS = ("-object", "iothread,id=io0,poll-max-ns=5", "-object", "iothread,id=io1")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["micro", "vmlinux", "ü/k"]), SCALARS, DRIVES)
+@given(st.sampled_from(["micro", "vmlinux", "ü/k"]), SCALARS, DRIVES, BLOCKDEVS)
 def test_a_dumped_machine_is_the_same_machine(
-    tmp_path: Path, kernel: str, scalars: tuple[list[str], ...], drives: list[list[str]]
+    tmp_path: Path,
+    kernel: str,
+    scalars: tuple[list[str], ...],
+    drives: list[list[str]],
+    blockdevs: list[str],
 ) -> None:
     words = [word for part in (*scalars, *drives) for word in part]
+    for number, text in enumerate(blockdevs):
+        words += ["-blockdev", f"node-name=n{number},{text}"]
+        if number:
+            words += ["-device", f"virtio-blk-device,drive=n{number},discard=off,id=b{number}"]
     config = config_of("-kernel", kernel, *words, *IOTHREADS)
     text = dumped(config)
     again = config_of_file(text, tmp_path)
@@ -69,7 +90,8 @@ def test_a_dumped_machine_is_the_same_machine(
     assert again.drives == tuple(_absolute(drive) for drive in config.drives)
     for name in ("command_line", "cpus", "memory_bytes", "accel", "name", "process_name", "uuid"):
         assert getattr(again, name) == getattr(config, name)
-    assert (again.objects, again.devices) == (config.objects, config.devices)
+    assert (again.objects, again.run) == (config.objects, config.run)
+    assert (again.blockdevs, again.framebuffer) == (config.blockdevs, config.framebuffer)
     assert (again.record, again.keep_recording) == (config.record, config.keep_recording)
 
 

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.run_config import config_of, config_of_file, run_options
+from vmm.block.backend import FileOptions
+from vmm.block.blockdev import NodeOptions
 from vmm.cmdline.given import OptionError
 from vmm.cmdline.toml_lines import KeyLines
 from vmm.cmdline.toml_text import key as toml_key
@@ -76,8 +78,8 @@ def test_what_is_typed_replaces_values_and_adds_to_tables(tmp_path: Path) -> Non
     )
     assert (config.cpus, config.memory_bytes) == (4, 512 << 20)
     assert [each.id for each in config.objects] == ["io0", "io1"]
-    files = [drive.file for drive in config.drives]
-    assert files == [f"{tmp_path}/boot.img", "x.img", f"{tmp_path}/data.img"]
+    sources = [drive.file or drive.node for drive in config.drives]
+    assert sources == [f"{tmp_path}/boot.img", "x.img", "data"]
 
 
 def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
@@ -93,7 +95,10 @@ def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
     config = config_of_file(text, tmp_path)
     assert (config.kernel, config.initrd) == (tmp_path / "k", Path("/i"))
     assert config.serial == f"file:{tmp_path}/log"
-    assert [node.file for node in config.blockdevs] == [f"{tmp_path}/../d.img", f"{tmp_path}/b.img"]
+    assert [drive.file for drive in config.drives] == [f"{tmp_path}/../d.img"]
+    (node,) = config.blockdevs
+    assert isinstance(node.child, NodeOptions)
+    assert node.child.file == FileOptions(filename=f"{tmp_path}/b.img", discard=False)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
         ("[machine]\nzzzzzz = 2\n", 2, "unknown key 'zzzzzz': known: "),
         ("[machin]\nsmp = 2\n", 1, "unknown section 'machin': did you mean [machine]?"),
         ("\n[[drives]]\nfile = 'a'\n", 2, "unknown section 'drives': did you mean [[drive]]?"),
-        ("zzzzzz = 1\n", 1, "unknown section 'zzzzzz': known: [machine]"),
+        ("zzzzzz = 1\n", 1, "unknown section 'zzzzzz': known: [framebuffer], [machine]"),
         ("machine = 1\n", 1, "machine must be a table: write [machine]"),
         ("[[machine]]\nsmp = 1\n", 1, "machine must be a table: write [machine]"),
         ("[drive]\nfile = 'a'\n", 1, "drive must be tables: write [[drive]]"),
@@ -133,8 +138,15 @@ def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
         ("[[drive]]\nfile=['a']\n", 2, "must be a string"),
         ("[[drive]]\nfile='a'\niothread='a'\nioeventfd=false\n", 3, "iothread= needs ioeventfd"),
         ("[[device]]\ndriver='virtio-blk-device'\ndrive='d'\n", 3, "can't find value 'd'"),
-        ("[[device]]\n\n# a\ndriver='virtio-blk-pci'\n", 1, "virtio-mmio only"),
-        ("[[blockdev]]\ndriver='qcow2'\nnode-name='n'\n", 2, "must be one of raw, file"),
+        ("[[device]]\n\n# a\ndriver='virtio-blk-pci'\n", 4, "virtio-mmio only"),
+        ("[[blockdev]]\ndriver='qcow2'\nnode-name='n'\n", 2, "does not accept value 'qcow2'"),
+        (
+            "[[blockdev]]\ndriver='file'\nnode-name='n'\nfilename='a'\n\ncache={direct=3}\n",
+            6,
+            "Invalid parameter type for 'cache.direct', expected: boolean",
+        ),
+        ("[framebuffer]\nsize = '9x'\n", 2, "size: '9x' must be WIDTHxHEIGHT"),
+        ("[framebuffer]\nscreendump = 'a.gif'\n", 2, "must end in .png or .ppm"),
     ],
 )
 def test_an_error_names_file_and_line(text: str, line: int, words: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from vmm import keyval
 from vmm.block.vq_mapping import VqMapping, VqMappingList, check_queues
-from vmm.qom.types import Boolean, Choice, Integer, Size, Text, ValueType, shown
+from vmm.qom.types import Boolean, Choice, Integer, Size, Text, ValueType, parse_number, shown
 
 Placement = Literal["vcpu", "mainloop", "iothread", "iothread-vq-mapping"]
 
@@ -64,9 +64,11 @@ class BackendOptions:
 class DriveOptions(BackendOptions):
     """A node and the virtio-blk device on it, checked.
 
-    ``discard`` is on if both the node and the device have it on.
+    ``discard`` is on if both the node and the device have it on. ``node`` is the name of a block
+    node that exists already; there is no image of its own then.
     """
 
+    node: str | None = None
     iothread: str | None = None
     iothread_vq_mapping: tuple[VqMapping, ...] = ()
     num_queues: int | None = None
@@ -164,11 +166,19 @@ class _MappedNames(VqMappingList):
         return found
 
 
+@dataclass(frozen=True)
+class _BlockSize(Integer):
+    """A power of two, or 0 for the image's."""
+
+    def __call__(self, value: object) -> int:
+        return 0 if parse_number(value) == 0 else Integer.__call__(self, value)
+
+
 NUM_QUEUES = Integer(1, 1024, "uint16")
 QUEUE_SIZE = Integer(4, 1024, "uint16", power_of_two=True)
 BOOT_INDEX = Integer(-1, (1 << 31) - 1, "int32")
 SERIAL = Text(20, "str")
-BLOCK_SIZE = Integer(512, 4096, "size", power_of_two=True)
+BLOCK_SIZE = _BlockSize(512, 4096, "size", power_of_two=True)
 IRQ_PATH = Choice(("irqfd", "mainloop"), "VirtioIrqPath")
 VQ_MAPPING = _MappedNames()
 
@@ -282,18 +292,21 @@ def backend_options(given: Mapping[str, object]) -> BackendOptions:
 
 
 def attach(
-    node: BackendOptions, device: Mapping[str, object], device_id: str | None = None
+    node: BackendOptions | str, device: Mapping[str, object], device_id: str | None = None
 ) -> DriveOptions:
-    """The drive that a device with these properties makes of a node.
+    """The disk that a device with these properties makes of an image, or of a node by its name.
 
     Raises:
         DriveError: properties that do not go together.
     """
-    values = {name: getattr(node, name) for name in backend_fields()}
-    values |= {name.replace("-", "_"): value for name, value in device.items()}
-    values["discard"] = node.discard and bool(device.get("discard", True))
+    values = {name.replace("-", "_"): value for name, value in device.items()}
     values["device_id"] = device_id
-    options = DriveOptions(**values)
+    if isinstance(node, str):
+        values["node"] = node
+    else:
+        values |= {name: getattr(node, name) for name in backend_fields()}
+        values["discard"] = node.discard and bool(device.get("discard", True))
+    options = DriveOptions(**values)  # type: ignore[arg-type]
     _check_placement(options)
     return options
 
@@ -317,19 +330,6 @@ def parse_drive(text: str) -> DriveOptions:
     doubled. Every key may be given once. Raises DriveError with a one-line text.
     """
     return drive_options(_pairs(text))
-
-
-def split_drive(given: Mapping[str, object]) -> tuple[dict[str, object], dict[str, object]]:
-    """The node's and the device's part of one set of option keys that drive_options() takes.
-
-    ``discard`` belongs to both.
-    """
-    named = {_ALIASES.get(key, key): value for key, value in given.items()}
-    node = {key: value for key, value in named.items() if key not in _DEVICE_TYPES}
-    device = {key: value for key, value in named.items() if key in _DEVICE_TYPES}
-    if "discard" in node:
-        device["discard"] = _Discard()(node["discard"])
-    return node, device
 
 
 def drive_keys() -> tuple[str, ...]:

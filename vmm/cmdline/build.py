@@ -10,8 +10,12 @@ from vmm.cmdline.disks import collect_disks
 from vmm.cmdline.given import OptionError, blamed_on
 from vmm.cmdline.objects import check_unique, object_options
 from vmm.config import MICRO_GUEST, MachineConfig
+from vmm.display.options import FramebufferOptions
 from vmm.guest.image import micro_guest_path
 from vmm.qom import TypeRegistry
+from vmm.runstate import RunOptions
+
+_RUN = ("paused", "no_reboot", "no_shutdown")
 
 
 def build_config(values: Mapping[str, Any], types: TypeRegistry) -> MachineConfig:
@@ -29,12 +33,14 @@ def build_config(values: Mapping[str, Any], types: TypeRegistry) -> MachineConfi
     )
     plain |= {
         "objects": tuple(options for _, options in objects),
-        "blockdevs": tuple(disks.nodes.values()),
-        "devices": tuple(disks.devices),
+        "blockdevs": disks.blockdevs(),
         "drives": tuple(disks.drives),
+        "run": RunOptions(**{name: values.get(name, False) for name in _RUN}),
     }
     if values.get("no_record"):
         plain["record"] = False
+    if "screendump" in values:
+        plain.setdefault("framebuffer", FramebufferOptions())
     with blamed_on(lambda _key: "bqlscope run"):
         return MachineConfig(**plain | _kernel(values) | _accel(values) | _name(values))
 

@@ -6,20 +6,22 @@ sees them: a node and a device.
 """
 
 import errno
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from vmm import keyval
-from vmm.block.options import BackendOptions, backend_fields
+from vmm.block.backend import FileOptions
+from vmm.block.blockdev import NodeOptions
+from vmm.block.options import DriveOptions, backend_fields
 from vmm.cmdline import toml_text
 from vmm.cmdline.command import RunOption
+from vmm.cmdline.disks import BLK
 from vmm.cmdline.given import OptionError
-from vmm.cmdline.objects import DeviceOptions, ObjectOptions
+from vmm.cmdline.objects import ObjectOptions
 from vmm.config import MICRO_GUEST, MachineConfig
 from vmm.object_types import type_registry
-
-_NODE_KEYS = {"id": "node-name", "file": "filename", "readonly": "read-only"}
 
 
 def dump_machine(config: MachineConfig, options: Iterable[RunOption]) -> str:
@@ -37,8 +39,11 @@ def dump_machine(config: MachineConfig, options: Iterable[RunOption]) -> str:
     try:
         tables = [toml_text.table(f"[{name}]", each) for name, each in sections.items()]
         tables += [toml_text.table("[[object]]", _object(each)) for each in config.objects]
-        tables += [toml_text.table("[[blockdev]]", _node(each)) for each in config.blockdevs]
-        tables += [toml_text.table("[[device]]", _device(each)) for each in config.devices]
+        tables += [toml_text.table("[[blockdev]]", _blockdev(each)) for each in config.blockdevs]
+        for drive in config.drives:
+            if drive.node is None:
+                tables.append(toml_text.table("[[drive]]", _image(drive)))
+            tables.append(toml_text.table("[[device]]", _device(drive)))
     except ValueError as error:
         raise OptionError(f"--dump-machine: {error}") from None
     return "\n".join(tables)
@@ -92,11 +97,24 @@ def _memory(config: MachineConfig) -> str:
     return f"{size}b"
 
 
+def _screen(config: MachineConfig) -> str | None:
+    screen = config.framebuffer
+    return None if screen is None else f"{screen.width}x{screen.height}"
+
+
+def _run_option(name: str) -> Callable[[MachineConfig], object]:
+    return lambda config: getattr(config.run, name) or None
+
+
 _WRITERS: dict[str, Callable[[MachineConfig], object]] = {
     "command_line": _append,
+    "framebuffer": _screen,
     "kernel": _kernel,
     "memory_bytes": _memory,
     "no_record": _no_record,
+    "no_reboot": _run_option("no_reboot"),
+    "no_shutdown": _run_option("no_shutdown"),
+    "paused": _run_option("paused"),
     "serial": _serial,
     "vm_name": _vm_name,
 }
@@ -107,12 +125,7 @@ def _object(options: ObjectOptions) -> dict[str, object]:
     return {"type": options.type, "id": options.id} | _json(options.type, options.properties)
 
 
-def _device(options: DeviceOptions) -> dict[str, object]:
-    named = {"id": options.id} if options.id is not None else {}
-    return {"driver": options.driver, **named} | _json(options.driver, options.properties)
-
-
-def _json(type_name: str, properties: Any) -> dict[str, object]:
+def _json(type_name: str, properties: Mapping[str, Any]) -> dict[str, object]:
     """Converted values as JSON and TOML have them."""
     cls = type_registry().get(type_name)
     found = {}
@@ -122,28 +135,64 @@ def _json(type_name: str, properties: Any) -> dict[str, object]:
     return found
 
 
-def _node(node: BackendOptions) -> dict[str, object]:
-    return dict(_node_items(node))
+def _differing(options: DriveOptions, names: Iterable[str]) -> dict[str, Any]:
+    """What is not the default, by option key."""
+    plain = DriveOptions()
+    values = {name: getattr(options, name) for name in names}
+    return {
+        name.replace("_", "-"): value
+        for name, value in values.items()
+        if value != getattr(plain, name)
+    }
 
 
-def _node_items(node: BackendOptions) -> Iterator[tuple[str, object]]:
-    """What differs from the defaults, with QEMU's keys where QEMU has them."""
-    yield "driver", node.driver
-    for name, default in _node_defaults():
-        value = getattr(node, name)
-        if value == default or name == "driver":
-            continue
-        key = _NODE_KEYS.get(name, name.replace("_", "-"))
-        if name == "file":
-            value = str(Path(value).absolute())
-        elif name == "error_errno":
-            value = errno.errorcode[value]
-        elif name == "discard":
-            value = "unmap" if value else "ignore"
-        yield key, value
+def _image(drive: DriveOptions) -> dict[str, object]:
+    """A drive's image, as [[drive]] with if = none."""
+    values = _differing(drive, backend_fields())
+    if "file" in values:
+        values["file"] = str(Path(values["file"]).absolute())
+    if "error-errno" in values:
+        values["error-errno"] = errno.errorcode[values["error-errno"]]
+    return {"if": "none"} | values
 
 
-def _node_defaults() -> Iterator[tuple[str, object]]:
-    plain = BackendOptions()
-    for name in backend_fields():
-        yield name, getattr(plain, name)
+def _device(drive: DriveOptions) -> dict[str, object]:
+    """A drive's device, as [[device]]."""
+    names = {field.name for field in fields(DriveOptions)}
+    own = names - set(backend_fields()) - {"node", "device_id"}
+    values = _json(BLK, _differing(drive, sorted(own)))
+    if drive.node is not None and not drive.discard:
+        values["discard"] = False
+    named = {"id": drive.device_id} if drive.device_id is not None else {}
+    return {"driver": BLK, **named, "drive": drive.node or drive.id} | values
+
+
+def _blockdev(node: NodeOptions) -> dict[str, object]:
+    """A node as blockdev-add takes it."""
+    values: dict[str, object] = {"driver": node.driver}
+    if node.name is not None:
+        values["node-name"] = node.name
+    if node.read_only is not None:
+        values["read-only"] = node.read_only
+    if node.auto_read_only:
+        values["auto-read-only"] = True
+    if node.file is not None:
+        values |= _file(node.file)
+    elif node.child is not None:
+        child = node.child
+        values["file"] = child if isinstance(child, str) else _blockdev(child)
+    else:
+        values |= {"size": node.size, "latency-ns": node.latency_ns}
+    if node.driver == "filter":
+        values |= {"delay-us": node.delay_us, "error-every": node.error_every}
+        values["error-errno"] = errno.errorcode[node.error_errno]
+    return values
+
+
+def _file(file: FileOptions) -> dict[str, object]:
+    values: dict[str, object] = {"filename": str(Path(file.filename).absolute())}
+    values["cache"] = {"direct": file.direct, "no-flush": file.no_flush}
+    values["aio"] = file.aio
+    values["discard"] = "unmap" if file.discard else "ignore"
+    values["locking"] = "on" if file.locking else "off"
+    return values

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmm.cmdline.given import Given, OptionError, blamed_on
-from vmm.errors import VmmError
+from vmm.errors import KeyedError, VmmError
 from vmm.qom import TypeRegistry
 from vmm.qom.create import check_id, check_properties, device_class, object_class
 
@@ -27,14 +27,6 @@ class DeviceOptions:
     driver: str
     id: str | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
-
-
-class KeyedError(VmmError):
-    """An error about one key of a set."""
-
-    def __init__(self, message: str, key: str) -> None:
-        super().__init__(message)
-        self.key = key
 
 
 def _take_text(values: dict[str, Any], *keys: str) -> str:

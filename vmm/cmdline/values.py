@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmm import keyval
+from vmm.display.options import FramebufferOptions, image_format_of, parse_framebuffer
+from vmm.errors import VmmError
 from vmm.qom.types import parse_bool, parse_number, parse_size
 
 MAX_CPUS = 16
@@ -183,6 +185,24 @@ def output(value: object) -> Path:
     if not os.access(found if found.exists() else found.parent, os.W_OK):
         raise ValueError(f"{found}: no permission to write there")
     return found
+
+
+def picture(value: object) -> Path:
+    """A file that a picture can be written to: .png or .ppm."""
+    found = path(value)
+    try:
+        image_format_of(found)
+    except VmmError as error:
+        raise ValueError(str(error)) from None
+    return output(value)
+
+
+def framebuffer(value: object) -> FramebufferOptions:
+    """``1024x768``: width and height in pixels."""
+    try:
+        return parse_framebuffer(text(value))
+    except VmmError as error:
+        raise ValueError(str(error)) from None
 
 
 def text(value: object) -> str:

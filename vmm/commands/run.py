@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,20 @@ from vmm.commands.output import write_whole
 from vmm.commands.run_help import EXIT_STATUS, HELP, answer_help
 from vmm.commands.run_options import run_options
 from vmm.config import MachineConfig
+from vmm.display.options import image_format_of
 from vmm.errors import CallbackError, VmmError
 from vmm.machine import Machine
 from vmm.machine_file import FileSettings, load_machine_file
 from vmm.object_types import type_registry
 from vmm.qom import TypeRegistry
 from vmm.requests import Request, RequestKind
+from vmm.runstate import ShutdownCause
 
 EXIT_CRASH = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
+_CRASHES = (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR, RequestKind.TRIPLE_FAULT)
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -63,7 +67,7 @@ def run(ctx: click.Context, /, machine_file: str | None, **typed: Any) -> None:
             return
     except OptionError as error:
         raise _WrongUsage(str(error)) from None
-    sys.exit(_machine(config, given.get("metrics"), given.get("json_file")))
+    sys.exit(_machine(config, given))
 
 
 class _WrongUsage(click.ClickException):
@@ -98,18 +102,24 @@ def _values(ctx: click.Context, machine_file: str | None, typed: dict[str, Any])
     return given
 
 
-def _machine(config: MachineConfig, metrics: str | None, json_file: Path | None) -> int:
-    """Build, run and report; returns the exit status."""
+def _machine(config: MachineConfig, given: Mapping[str, Any]) -> int:
+    """Build, run and report; returns the exit status.
+
+    Args:
+        config: the machine.
+        given: what was asked for beside it: metrics, a screen dump, JSON.
+    """
     try:
         arrived = _hold_signals()
         if config.process_name is not None:
             Path("/proc/self/comm").write_bytes(os.fsencode(config.process_name))
         with Machine(config) as machine:
             _announce(machine)
-            if metrics is not None:
-                _serve_metrics(machine, metrics)
+            if "metrics" in given:
+                _serve_metrics(machine, given["metrics"])
             request = _run(machine, arrived)
             report = _report(machine, request)
+            not_dumped = _dump_screen(machine, given.get("screendump"))
     except CallbackError as error:
         traceback.print_exception(error.__cause__)
         raise click.ClickException(str(error)) from None
@@ -117,8 +127,10 @@ def _machine(config: MachineConfig, metrics: str | None, json_file: Path | None)
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:  # before the machine took the signal over
         return EXIT_INTERRUPTED
-    if json_file is not None:
-        _write_json(json_file, report)
+    if "json_file" in given:
+        _write_json(given["json_file"], report)
+    if not_dumped is not None:
+        raise click.ClickException(f"--screendump: {not_dumped}")
     return _exit_status(request)
 
 
@@ -159,16 +171,28 @@ def _run(machine: Machine, arrived: list[int]) -> Request:
 
     def end(number: int) -> None:
         name = signal.Signals(number).name
-        machine.requests.file(RequestKind.SHUTDOWN, number, f"{name} received")
+        machine.control.quit(ShutdownCause.HOST_SIGNAL, code=number, message=f"{name} received")
 
     for number in ENDING_SIGNALS:
         loop.add_signal_handler(number, end, int(number))
     for early in arrived:
         end(early)
     request = machine.run()
-    if request.kind in (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR):
+    if request.kind in _CRASHES:
         click.echo(f"bqlscope: guest stopped: {request.message}", err=True)
     return request
+
+
+def _dump_screen(machine: Machine, path: Path | None) -> str | None:
+    """Write the screen dump that was asked for. Returns why there is none: the rest matters too."""
+    if path is None:
+        return None
+    try:
+        dump = machine.screendump(path, image_format_of(path))
+        machine.main_loop.asyncio.run_until_complete(dump)
+    except VmmError as error:
+        return str(error)
+    return None
 
 
 def _exit_status(request: Request) -> int:

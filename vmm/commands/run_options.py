@@ -10,6 +10,8 @@ from vmm.cmdline import relative, values
 from vmm.cmdline.command import RunOption
 from vmm.commands.metrics import DEFAULT_ADDRESS
 
+DEFAULT_SCREEN = "1024x768"
+
 
 def run_options() -> list[click.Parameter]:
     """All of them, in the order of the help; the machine file is the one argument."""
@@ -109,6 +111,27 @@ def _machine() -> list[RunOption]:
             "[default: pthread]",
         ),
         RunOption(
+            *("-S", "paused"),
+            section=section,
+            is_flag=True,
+            toml="machine.paused",
+            help="Do not start the vCPUs before a 'cont'.",
+        ),
+        RunOption(
+            *("--no-reboot", "no_reboot"),
+            section=section,
+            is_flag=True,
+            toml="machine.no-reboot",
+            help="End instead of resetting the guest.",
+        ),
+        RunOption(
+            *("--no-shutdown", "no_shutdown"),
+            section=section,
+            is_flag=True,
+            toml="machine.no-shutdown",
+            help="Stop instead of ending when the guest shuts down; a signal still ends the VM.",
+        ),
+        RunOption(
             *("--dump-machine", "dump_machine"),
             section=section,
             is_flag=True,
@@ -190,6 +213,25 @@ def _display() -> list[RunOption]:
             toml="machine.serial",
             relative=relative.target,
             help="Where COM1 goes: stdio, stderr, null or file:PATH. [default: stdio]",
+        ),
+        RunOption(
+            *("--framebuffer", "framebuffer"),
+            section="Display",
+            optional=DEFAULT_SCREEN,
+            metavar="[WxH]",
+            convert=values.framebuffer,
+            toml="framebuffer.size",
+            help=f"A screen, by default of {DEFAULT_SCREEN} pixels.",
+        ),
+        RunOption(
+            *("--screendump", "screendump"),
+            section="Display",
+            metavar="FILE",
+            convert=values.picture,
+            toml="framebuffer.screendump",
+            relative=relative.plain,
+            help="Write what the screen shows at the end to a .png or .ppm file; implies "
+            "--framebuffer.",
         ),
     ]
 

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The virtio-blk device as an object: properties, the link to its iothread, and its wiring."""
 
+import errno
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,27 +21,31 @@ from vmm.block.options import (
     DriveOptions,
 )
 from vmm.block.vq_mapping import NO_MAPPING, check_queues, implied_queues, queue_owner
+from vmm.devices.virtio_slots import FIRST_GSI, empty_slot, fill_slot, slot_address
 from vmm.errors import VmmError, check, check_pointer
 from vmm.iothread import IoThread
 from vmm.qom import Boolean, Device, Link, Property, Text
 
-VIRTIO_MMIO_BASE = 0xFEB0_0000
-VIRTIO_MMIO_STRIDE = 0x200
 QUEUE_NOTIFY = 0x50
-FIRST_GSI = 16
+QUEUE_NOTIFY = 0x50
 
 log = logging.getLogger("vmm.virtio_blk")
 
 
 @dataclass(frozen=True)
 class VirtioBus:
-    """What a device needs of its machine to be wired."""
+    """What a device needs of its machine to be wired.
+
+    Attributes:
+        vcpus_paused: a section in which no vCPU is in guest code or in a handler.
+    """
 
     bql: Any
     memory: Any
     iospace: Any
     main_context: Any
     accelerator: Accelerator
+    vcpus_paused: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class VirtioDevice(Device):
@@ -61,7 +68,7 @@ class VirtioBlkDevice(VirtioDevice):
     ALIASES: ClassVar[dict[str, str]] = {"logical_block_size": "logical-block-size"}
 
     drive = Property(Text(qapi="str"), "", "node name or id of the drive")
-    iothread = Link("iothread", "iothread that processes the queues")
+    iothread = Link("iothread", "iothread that processes the queues", live=True)
     iothread_vq_mapping = Property(VQ_MAPPING, NO_MAPPING, "iothreads and their queues")
     bootindex = Property(BOOT_INDEX, -1, "boot order (-1: not bootable)")
     num_queues = Property(NUM_QUEUES, 1, "virtqueues")
@@ -78,11 +85,13 @@ class VirtioBlkDevice(VirtioDevice):
     def __init__(self, object_id: str, slot: int) -> None:
         super().__init__(object_id)
         self.slot = slot
-        self.address = VIRTIO_MMIO_BASE + slot * VIRTIO_MMIO_STRIDE
+        self.address = slot_address(slot)
         self.gsi = FIRST_GSI + slot
         self.mapped: tuple[IoThread, ...] = ()
         self._native: Any = None
         self._keep: list[Any] = []
+        self._quiesced = False
+        self._undo = ExitStack()
 
     def apply(self, options: DriveOptions) -> None:
         """Take the device's properties from a drive's options (links are set by the machine)."""
@@ -93,9 +102,8 @@ class VirtioBlkDevice(VirtioDevice):
         self.write_cache = options.write_cache
         self.discard = options.discard
         self.serial = options.serial
+        self.logical_block_size = options.logical_block_size or 0
         self.iothread_vq_mapping = options.iothread_vq_mapping
-        if options.logical_block_size is not None:
-            self.logical_block_size = options.logical_block_size
         if options.bootindex is not None:
             self.bootindex = options.bootindex
 
@@ -110,9 +118,13 @@ class VirtioBlkDevice(VirtioDevice):
         except ValueError as error:
             raise VmmError(f"{self.id}: {error}") from None
         self._bus = bus
-        self._make_irq(bus)
-        self._make_device(bus, backend)
-        self._wire(bus)
+        try:
+            self._make_irq(bus)
+            self._make_device(bus, backend)
+            self._wire(bus)
+        except BaseException:
+            self._undo.close()
+            raise
         self.realized = True
 
     def contexts(self, bus: VirtioBus) -> list[Any]:
@@ -138,6 +150,7 @@ class VirtioBlkDevice(VirtioDevice):
         config.opaque = line
         irq = lib.virtio_irq_new(config)
         self._irq = check_pointer(ffi, irq, f"{self.id}: interrupt")
+        self._undo.callback(lib.virtio_irq_free, self._irq)
         self._keep += [line]
 
     def _make_device(self, bus: VirtioBus, backend: Any) -> None:
@@ -149,7 +162,8 @@ class VirtioBlkDevice(VirtioDevice):
         device.log = lib.vmm_py_log
         self._handle = ffi.new_handle(self)
         device.log_opaque = self._handle
-        contexts = ffi.new("AioContext *[]", self.contexts(bus))
+        self._contexts = self.contexts(bus)
+        contexts = ffi.new("AioContext *[]", self._contexts)
         config.ctx = contexts
         name = ffi.new("char[]", self.id.encode())
         config.name = name
@@ -158,36 +172,98 @@ class VirtioBlkDevice(VirtioDevice):
         config.discard, config.logical_block = self.discard, self.logical_block_size
         ffi.memmove(config.serial, self.serial.encode(), len(self.serial.encode()))
         self._native = check_pointer(ffi, lib.virtio_blk_new(config), f"creating {self.id}")
+        self._undo.callback(lib.virtio_blk_free, self._native)
         transport = lib.virtio_mmio_new(lib.virtio_blk_device(self._native))
-        self._transport = check_pointer(ffi, transport, f"creating {self.id}")
+        self.transport = check_pointer(ffi, transport, f"creating {self.id}")
+        self._undo.callback(lib.virtio_mmio_free, self.transport)
 
     def _notifiers(self) -> list[int]:
         fds = [lib.virtio_blk_host_notifier(self._native, i) for i in range(self.num_queues)]
         return [int(fd) for fd in fds if fd >= 0]
 
     def _wire(self, bus: VirtioBus) -> None:
-        name = f"virtio-mmio[{self.slot}] {self.id}".encode()[:47]
-        added = lib.iospace_add(
-            bus.iospace,
-            lib.IO_MMIO,
-            self.address,
-            VIRTIO_MMIO_STRIDE,
-            name,
-            False,
-            lib.virtio_mmio_ops(),
-            self._transport,
-        )
-        check(added, f"{self.id}: registers")
+        """Registers last: what a guest sees works."""
+        undo, accelerator = self._undo, bus.accelerator
         for queue, fd in enumerate(self._notifiers()):
-            bus.accelerator.add_ioeventfd(self.address + QUEUE_NOTIFY, queue, fd)
-        if self.irq == "irqfd":
-            fd = lib.virtio_irq_fd(self._irq)
-            if fd >= 0:
-                bus.accelerator.add_irqfd(self.gsi, fd)
+            address = self.address + QUEUE_NOTIFY
+            accelerator.add_ioeventfd(address, queue, fd)
+            undo.callback(accelerator.remove_ioeventfd, address, queue, fd)
+        fd = lib.virtio_irq_fd(self._irq)
+        if self.irq == "irqfd" and fd >= 0:
+            accelerator.add_irqfd(self.gsi, fd)
+            undo.callback(accelerator.remove_irqfd, self.gsi, fd)
+        fill_slot(bus.iospace, self.slot, self.id, self.transport)
+        undo.callback(empty_slot, bus.iospace, self.slot)
 
-    def linux_parameter(self) -> str:
-        """How a Linux command line announces the device: nothing else tells where it is."""
-        return f"virtio_mmio.device={VIRTIO_MMIO_STRIDE}@0x{self.address:x}:{self.gsi}"
+    # While it runs. Main thread, under the BQL.
+
+    def reset(self) -> None:
+        """As if the driver had written 0 to Status (system reset). The vCPUs are stopped."""
+        lib.virtio_mmio_reset(self.transport)
+
+    def quiesce(self) -> None:
+        """Take no request from here to unquiesce(), none is in flight. Idempotent."""
+        if not self._quiesced:
+            lib.virtio_blk_drain_begin(self._native)
+            self._quiesced = True
+
+    def unquiesce(self) -> None:
+        """End quiesce(). Idempotent."""
+        if self._quiesced:
+            self._quiesced = False
+            lib.virtio_blk_drain_end(self._native)
+
+    @contextmanager
+    def _drained(self) -> Iterator[None]:
+        if self._quiesced:
+            yield
+            return
+        lib.virtio_blk_drain_begin(self._native)
+        try:
+            yield
+        finally:
+            lib.virtio_blk_drain_end(self._native)
+
+    def property_changed(self, name: str) -> None:
+        """Move the queues to where ``iothread`` says now.
+
+        Raises:
+            VmmError: they belong to the vCPUs. OSError: the main loop cannot watch a queue.
+        """
+        mapped, self.mapped = self.mapped, ()
+        try:
+            self._move(self.contexts(self._bus))
+        except BaseException:
+            self.mapped = mapped
+            raise
+        self._values["iothread-vq-mapping"] = NO_MAPPING
+
+    def _move(self, contexts: list[Any]) -> None:
+        if not self.ioeventfd:
+            raise VmmError(
+                f"Device '{self.id}' cannot move: ioeventfd=off has the vCPUs process its queues"
+            )
+        with self._drained():
+            moved = self._set_contexts(contexts)
+        if not moved:  # a vCPU is in a reset of the device, and waits: let it finish first
+            with self._bus.vcpus_paused(), self._drained():
+                moved = self._set_contexts(contexts)
+        if not moved:
+            raise VmmError(f"Device '{self.id}' is busy")
+
+    def _set_contexts(self, contexts: list[Any]) -> bool:
+        """False, and nothing has changed: somebody else drains the device."""
+        before = list(self._contexts)
+        for queue, context in enumerate(contexts):
+            result = lib.virtio_blk_set_context(self._native, queue, context)
+            if result == -errno.EBUSY:
+                return False
+            if result < 0:
+                for moved in range(queue):
+                    lib.virtio_blk_set_context(self._native, moved, before[moved])
+                check(result, f"moving {self.id}")
+        self._contexts = contexts
+        return True
 
     def statistics(self) -> list[dict[str, int]]:
         """Counters of each queue."""
@@ -200,20 +276,11 @@ class VirtioBlkDevice(VirtioDevice):
         return rows
 
     def unrealize(self) -> None:
-        """Unwire and free. Main thread, under the BQL, vCPUs stopped."""
-        if not self.realized:
-            return
-        bus = self._bus
-        for queue, fd in enumerate(self._notifiers()):
-            bus.accelerator.remove_ioeventfd(self.address + QUEUE_NOTIFY, queue, fd)
-        fd = lib.virtio_irq_fd(self._irq)
-        if self.irq == "irqfd" and fd >= 0:
-            bus.accelerator.remove_irqfd(self.gsi, fd)
-        lib.iospace_remove(bus.iospace, lib.IO_MMIO, self.address)
-        lib.virtio_blk_free(self._native)
-        lib.virtio_mmio_free(self._transport)
-        lib.virtio_irq_free(self._irq)
-        self.realized = False
+        """Unwire and free; the slot is a placeholder again. Main thread, under the BQL, the vCPUs
+        paused. Requests in flight are waited for.
+        """
+        self._undo.close()
+        self.realized = self._quiesced = False
 
 
 @ffi.def_extern(name="vmm_py_log")  # type: ignore[untyped-decorator, unused-ignore]

@@ -87,7 +87,7 @@ static void access_fields(struct line *line, const struct guest *g, const struct
 
 static void params_fields(struct line *line, const struct guest *g)
 {
-    static const char *const modes[] = {"blk", "idle", "pio"};
+    static const char *const modes[] = {"blk", "idle", "pio", "draw"};
     static const char *const rws[] = {"read", "write", "mixed", "verify"};
     const struct guest_params *params = &g->params;
 
@@ -182,6 +182,21 @@ static void access_object(struct line *line, struct guest *g)
     close_object(line);
 }
 
+static void draw_object(struct line *line, const struct guest *g)
+{
+    static const char *const kinds[] = {"text", "fill", "scroll", "noise", "pattern"};
+
+    open_object(line, "draw");
+    string(line, "kind", kinds[g->params.draw_kind]);
+    number(line, "cpu", g->params.draw_cpu);
+    number(line, "width", g->screen.width);
+    number(line, "height", g->screen.height);
+    number(line, "frames", g->drawn.frames);
+    number(line, "pixels", g->drawn.pixels);
+    number(line, "frames_per_s", per_second(g, g->drawn.frames));
+    close_object(line);
+}
+
 static void print(const struct guest *g, const char *text)
 {
     while (*text)
@@ -208,6 +223,8 @@ void guest_report(struct guest *g)
         access_fields(&line, g, &g->result.pio);
         close_object(&line);
     }
+    if (g->params.draw)
+        draw_object(&line, g);
     access_object(&line, g);
     put(&line, "}\n");
     g->line[line.length] = 0;

@@ -9,7 +9,7 @@ names (``poll-max-ns``). Paths follow QEMU: ``/objects/io0``, ``/machine/periphe
 from vmm.qom.object import Container, Device, QomObject
 from vmm.qom.properties import Link, Property, PropertyError, ReadOnly, did_you_mean
 from vmm.qom.registry import TypeInfo, TypeRegistry
-from vmm.qom.tree import ObjectNotFoundError, PropertyInfo, QomTree
+from vmm.qom.tree import PropertyInfo, QomTree
 from vmm.qom.types import (
     Boolean,
     Choice,
@@ -30,7 +30,6 @@ __all__ = [
     "HostCpu",
     "Integer",
     "Link",
-    "ObjectNotFoundError",
     "Property",
     "PropertyError",
     "PropertyInfo",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vmm.errors import VmmError
+from vmm.errors import KeyedError, VmmError
 from vmm.qom.object import QomObject
 from vmm.qom.properties import Link, PropertyError, did_you_mean
 from vmm.qom.registry import TypeRegistry
@@ -17,6 +17,7 @@ from vmm.qom.tree import QomTree
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 _HELP_COLUMN = 24
+_DRIVER_ALIASES = {"virtio-blk": "virtio-blk-device"}  # of the only bus there is, as in QEMU
 
 
 def check_id(object_id: str) -> str:
@@ -26,8 +27,10 @@ def check_id(object_id: str) -> str:
         VmmError: it is none.
     """
     if not _ID.fullmatch(object_id):
-        raise VmmError(
-            f"id '{object_id}': an id is a letter, then letters, digits, '-', '.' or '_'"
+        raise KeyedError(
+            f"'{object_id}': Parameter 'id' expects an identifier: a letter, then letters, digits, "
+            "'-', '.' or '_'",
+            "id",
         )
     return object_id
 
@@ -41,7 +44,9 @@ def object_class(types: TypeRegistry, type_name: str) -> type[QomObject]:
     known = types.objects()
     if type_name not in known:
         hint = did_you_mean(type_name, known)
-        raise VmmError(f"unknown object type '{type_name}' ({hint})")
+        raise KeyedError(
+            f"Parameter 'qom-type' does not accept value '{type_name}' ({hint})", "type"
+        )
     return known[type_name]
 
 
@@ -52,13 +57,14 @@ def device_class(types: TypeRegistry, driver: str) -> type[QomObject]:
         VmmError: no such driver; for one of another bus the message says what to use.
     """
     known = types.devices()
-    if driver in known:
-        return known[driver]
+    name = _DRIVER_ALIASES.get(driver, driver)
+    if name in known:
+        return known[name]
     base = re.sub(r"-(pci|ccw)(-.*)?$", "-device", driver)
     if base in known and base != driver:
-        raise VmmError(f"'{driver}': this VMM has virtio-mmio only: use {base}")
+        raise KeyedError(f"'{driver}': this VMM has virtio-mmio only: use {base}", "driver")
     hint = did_you_mean(driver, known)
-    raise VmmError(f"'{driver}' is not a valid device model name ({hint})")
+    raise KeyedError(f"'{driver}' is not a valid device model name ({hint})", "driver")
 
 
 def check_properties(cls: type[QomObject], properties: Mapping[str, object]) -> dict[str, Any]:
@@ -116,7 +122,12 @@ def create_object(
     """
     obj = object_class(types, type_name)(check_id(object_id))
     path = f"/objects/{object_id}"
-    tree.add(path, obj)
+    try:
+        tree.add(path, obj)
+    except VmmError:
+        raise VmmError(
+            f"attempt to add duplicate property '{object_id}' to object (type 'container')"
+        ) from None
     try:
         set_properties(obj, properties)
     except VmmError:

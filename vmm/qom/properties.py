@@ -5,7 +5,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
-from vmm.errors import VmmError
+from vmm.errors import KeyedError, VmmError
 from vmm.qom.types import ValueType, qapi_name, shown
 
 if TYPE_CHECKING:
@@ -14,15 +14,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class PropertyError(VmmError):
-    """Unknown property, wrong type, or one that cannot change any more.
-
-    ``key`` is the property, so that a machine file's line can be told.
-    """
-
-    def __init__(self, message: str, key: str = "") -> None:
-        super().__init__(message)
-        self.key = key
+class PropertyError(KeyedError):
+    """Unknown property, wrong type, or one that cannot change any more; ``key`` is its name."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -105,9 +98,14 @@ class Property(Generic[T]):
         if obj.realized and not self.live:
             text = f"property '{self.name}' of {obj.TYPE} cannot change once realized"
             raise PropertyError(text, self.name)
-        obj._values[self.name] = self.checked(obj, value)
+        converted, before = self.checked(obj, value), self.value(obj)
+        obj._values[self.name] = converted
         if obj.realized:
-            obj.property_changed(self.name)
+            try:
+                obj.property_changed(self.name)
+            except BaseException:
+                obj._values[self.name] = before  # it could not be applied
+                raise
 
 
 class ReadOnly(Property[T]):
@@ -167,8 +165,9 @@ class Link(Property["QomObject | None"]):
             try:
                 value = obj.tree.resolve(value, self.target_type)
             except VmmError as error:
+                known = ", ".join(obj.tree.ids(self.target_type)) or "none is defined"
                 text = f"property '{self.name}' of {obj.TYPE} ({self.type_name}): {error}"
-                raise PropertyError(text, self.name) from None
+                raise PropertyError(f"{text} (known: {known})", self.name) from None
         return super().checked(obj, None if value == "" else value)
 
     def _check_target(self, value: Any) -> "QomObject | None":

@@ -19,25 +19,40 @@ class TypeInfo:
 
 
 class TypeRegistry:
-    """Classes by type name; the bases of each are known with it."""
+    """Classes by type name; the bases of each are known with it.
 
-    def __init__(self, classes: Iterable[type[QomObject]]) -> None:
+    Args:
+        classes: the types; their bases come with them.
+        declared: types whose classes are not loaded, because that takes long.
+    """
+
+    def __init__(
+        self, classes: Iterable[type[QomObject]], declared: Iterable[TypeInfo] = ()
+    ) -> None:
         self._classes: dict[str, type[QomObject]] = {}
         for leaf in classes:
             for base in reversed(leaf.__mro__):
                 if issubclass(base, QomObject) and "TYPE" in vars(base):
                     self._classes.setdefault(base.TYPE, base)
+        self._infos = {name: _info(cls) for name, cls in self._classes.items()}
+        self._infos |= {info.name: info for info in declared}
 
     def list(self, implements: str = "object", *, abstract: bool = False) -> list[TypeInfo]:
         """Types derived from one, itself included, by name; as qom-list-types."""
-        found = [self._info(cls) for cls in self._classes.values() if cls.implements(implements)]
         return sorted(
-            (info for info in found if abstract or not info.abstract), key=lambda info: info.name
+            (
+                info
+                for info in self._infos.values()
+                if (abstract or not info.abstract) and self.implements(info.name, implements)
+            ),
+            key=lambda info: info.name,
         )
 
-    def _info(self, cls: type[QomObject]) -> TypeInfo:
-        bases = [base.TYPE for base in cls.__mro__[1:] if "TYPE" in vars(base)]  # type: ignore[attr-defined]
-        return TypeInfo(cls.TYPE, bases[0] if bases else "", bool(vars(cls).get("ABSTRACT")))
+    def implements(self, name: str, base: str) -> bool:
+        """Whether a type is another or derived from it; types that are not known are neither."""
+        while name != base and name in self._infos:
+            name = self._infos[name].parent
+        return name == base and name in self._infos
 
     def get(self, name: str) -> type[QomObject]:
         """The class of a type.
@@ -65,3 +80,10 @@ class TypeRegistry:
             for name, cls in sorted(self._classes.items())
             if issubclass(cls, Device) and cls.USER_CREATABLE
         }
+
+
+def _info(cls: type[QomObject]) -> TypeInfo:
+    """What a class says of itself."""
+    bases = [base for base in cls.__mro__[1:] if issubclass(base, QomObject)]
+    parents = [base.TYPE for base in bases if "TYPE" in vars(base)]
+    return TypeInfo(cls.TYPE, parents[0] if parents else "", bool(vars(cls).get("ABSTRACT")))

@@ -4,16 +4,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vmm.errors import VmmError
+from vmm.errors import DeviceNotFoundError, VmmError
 from vmm.qom.object import Container, QomObject
 from vmm.qom.properties import Link
 
 CONTAINERS = ("/machine", "/machine/peripheral", "/machine/unattached", "/objects")
 """They are there however empty, as in QEMU."""
-
-
-class ObjectNotFoundError(VmmError):
-    """Nothing answers to a path. A monitor reports it as DeviceNotFound."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class QomTree:
         Empty components are skipped and links are followed, as object_resolve_path_type does.
 
         Raises:
-            ObjectNotFoundError: nothing of that type is there.
+            DeviceNotFoundError: nothing of that type is there.
             VmmError: a partial path fits several objects.
         """
         parts = [part for part in path.split("/") if part]
@@ -79,15 +75,12 @@ class QomTree:
         if len(found) > 1:
             raise VmmError(f"Path '{path}' does not uniquely identify an object")
         if not found:
-            raise ObjectNotFoundError(f"Device '{path}' not found{self._known(of_type)}")
+            raise DeviceNotFoundError(path)
         return found[0]
 
-    def _known(self, of_type: str) -> str:
-        """What there is of a type, for an error about one that is not there."""
-        if of_type == QomObject.TYPE:
-            return ""
-        known = ", ".join(obj.id for obj in self if obj.implements(of_type))
-        return f" (objects of type {of_type}: {known or 'none is defined'})"
+    def ids(self, of_type: str) -> list[str]:
+        """Ids of all objects of a type, in the order they were added."""
+        return [obj.id for obj in self if obj.implements(of_type)]
 
     def _walk(self, start: str, parts: list[str]) -> QomObject | None:
         here = self._objects[start]
@@ -107,11 +100,10 @@ class QomTree:
         Raises:
             VmmError: there is none; the message lists the ids of that type.
         """
-        same_type = [obj for obj in self if obj.implements(object_type)]
-        for obj in same_type:
-            if obj.id == object_id:
+        for obj in self:
+            if obj.id == object_id and obj.implements(object_type):
                 return obj
-        known = ", ".join(obj.id for obj in same_type) or "none is defined"
+        known = ", ".join(self.ids(object_type)) or "none is defined"
         raise VmmError(f"no {object_type} object with id '{object_id}' (known: {known})")
 
     def _children(self, path: str) -> list[QomObject]:

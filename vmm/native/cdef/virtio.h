@@ -33,6 +33,7 @@ void virtio_mmio_free(VirtioMmio *mmio);
 uint64_t virtio_mmio_read(void *opaque, uint64_t offset, unsigned size);
 void virtio_mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned size);
 const IoRegionOps *virtio_mmio_ops(void);
+const IoRegionOps *virtio_mmio_placeholder_ops(void);
 void virtio_mmio_reset(VirtioMmio *mmio);
 
 #define VIRTIO_BLK_SERIAL_BYTES ...

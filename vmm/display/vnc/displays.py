@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""All VNC displays of a machine: they share the screen's copy and the worker."""
+
+import asyncio
+from enum import Enum
+
+from vmm._native import lib
+from vmm.bql import Bql
+from vmm.display.vnc.options import VncOptions
+from vmm.display.vnc.ports import Console, InputRouter, LoopOwner
+from vmm.display.vnc.screen import ScreenWatch
+from vmm.display.vnc.server import VncServer
+from vmm.display.vnc.worker import EncodeWorker, InlineEncoder
+from vmm.events import EventBus
+
+
+class EncodeIn(Enum):
+    """Where updates are encoded: in vnc_worker off the BQL, or in the main loop under it."""
+
+    WORKER = "worker"
+    MAIN_LOOP = "mainloop"
+
+
+class VncDisplays:
+    """The displays of one console. Made and closed in the main thread, BQL held.
+
+    Args:
+        options: one for each display, in order.
+        console: what they show.
+        router: where their input goes.
+        main_loop: in which their sockets live.
+        bql: the big lock; its recorder, if any, learns of the worker.
+        events: who is told of clients.
+        encode: where updates are encoded.
+
+    Raises:
+        VmmError: a display cannot be had; then there is none.
+    """
+
+    def __init__(
+        self,
+        options: tuple[VncOptions, ...],
+        console: Console,
+        router: InputRouter,
+        main_loop: LoopOwner,
+        bql: Bql,
+        events: EventBus,
+        encode: EncodeIn = EncodeIn.WORKER,
+    ) -> None:
+        loop = main_loop.asyncio
+        self._bql, self._loop = bql, loop
+        self.watch = ScreenWatch(console, loop)
+        self.jobs: EncodeWorker | InlineEncoder = (
+            EncodeWorker(loop, bql.recorder) if encode is EncodeIn.WORKER else InlineEncoder()
+        )
+        self.servers: list[VncServer] = []
+        try:
+            for each in options:
+                server = VncServer(each, self.watch, router, loop, events, self.jobs)
+                server.start()
+                self.servers.append(server)
+        except BaseException:
+            self.close()
+            raise
+        router.on_leds(lambda *_: self._leds_changed())
+
+    def close(self) -> None:
+        """Close the displays, then end the worker."""
+        for server in self.servers:
+            server.close()
+        self.servers.clear()
+        self.watch.close()
+        if not self._loop.is_running():
+            # asyncio closes an aborted socket in its next iteration: let there be one.
+            self._loop.run_until_complete(_iterate())
+        with self._bql.blocked(lib.BQLREC_BLOCKED_JOIN):
+            self.jobs.close()
+
+    def find(self, display_id: str | None) -> VncServer | None:
+        """A display by id; None: the first one."""
+        wanted = (each for each in self.servers if display_id in (None, each.id))
+        return next(wanted, None)
+
+    def _leds_changed(self) -> None:
+        for server in self.servers:
+            server.leds_changed()
+
+
+async def _iterate() -> None:
+    for _ in range(2):
+        await asyncio.sleep(0)

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Jobs: rectangles of a screen to be encoded for one client."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vmm.display.encodings import ClientEncoder
+from vmm.display.pixels import PixelFormat
+from vmm.display.rfb.server_messages import framebuffer_update, rectangle
+from vmm.display.vnc.rectangles import Rect
+from vmm.display.vnc.screen import ServerScreen
+
+log = logging.getLogger("vmm.vnc")
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How a client wants its pixels. quality 0 to 9 or None: nothing lossy; compress 0 to 9."""
+
+    encoding: int
+    format: PixelFormat
+    quality: int | None
+    compress: int
+    last_rect: bool
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """data: a whole FramebufferUpdate; empty: nothing to send. error: the encoder gave up."""
+
+    data: bytes
+    rectangles: int
+    nanoseconds: int
+    error: str | None = None
+
+
+@dataclass
+class Job:
+    """One update. ``done`` is called in the main loop, also for a cancelled one."""
+
+    screen: ServerScreen
+    rectangles: list[Rect]
+    encoder: ClientEncoder
+    settings: EncodeSettings
+    done: Callable[[JobResult], None]
+    cancelled: bool = field(default=False)
+    """Set by the main loop when the client has gone; looked at before each rectangle."""
+
+
+class JobSink(Protocol):
+    """Where jobs go: the worker, or straight to the encoder."""
+
+    def submit(self, job: Job) -> None:
+        """Have it encoded. Main thread, BQL held."""
+
+
+def run_job(job: Job) -> JobResult:
+    """Encode a job, holding its screen's lock. Raises nothing: an error is in the result."""
+    started = time.perf_counter_ns()
+    parts: list[bytes] = []
+    error = None
+    try:
+        with job.screen.lock:
+            _encode_locked(job, parts)
+    except Exception as problem:  # whatever an encoder does costs its client, nobody else
+        log.exception("VNC: encoding %d failed", job.settings.encoding)
+        error = f"the encoder failed: {problem}"
+    last_rect = job.settings.last_rect
+    data = framebuffer_update(parts, last_rect) if parts and error is None else b""
+    return JobResult(data, len(parts), time.perf_counter_ns() - started, error)
+
+
+def _encode_locked(job: Job, parts: list[bytes]) -> None:
+    how = job.settings
+    for rect in job.rectangles:
+        if job.cancelled:
+            return
+        encoded = job.encoder.encode(
+            job.screen.area(rect),
+            rect.x,
+            rect.y,
+            how.encoding,
+            how.format,
+            how.quality,
+            how.compress,
+            how.last_rect,
+        )
+        parts += (rectangle(e.x, e.y, e.width, e.height, e.encoding, e.payload) for e in encoded)

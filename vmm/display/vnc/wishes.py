@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a client said it can do and would like: its SetEncodings and SetPixelFormat, understood."""
+
+from dataclasses import dataclass, replace
+
+from vmm.display.encodings import SUPPORTED
+from vmm.display.pixels import NATIVE, PixelFormat
+from vmm.display.rfb.numbers import COMPRESS_LEVELS, QUALITY_LEVELS, Pseudo
+from vmm.display.vnc.jobs import EncodeSettings
+
+RAW, COPY_RECT = 0, 1
+DEFAULT_COMPRESS = 2
+"""Level 0 to 9 for a client that names none."""
+PALETTE_332 = PixelFormat(8, 8, False, True, 7, 7, 3, 5, 2, 0)
+"""What a client with a colour map gets: the map is fixed to these colours, as QEMU does."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """A client's capabilities and preferences; the start is what RFC 6143 says it is."""
+
+    encoding: int = RAW
+    format: PixelFormat = NATIVE
+    quality: int | None = None
+    compress: int = DEFAULT_COMPRESS
+    pseudo: frozenset[Pseudo] = frozenset()
+
+    def with_encodings(self, encodings: tuple[int, ...]) -> "Wishes":
+        """After SetEncodings: the first encoding that is known here wins, as do levels."""
+        real = (e for e in encodings if e in SUPPORTED and e != COPY_RECT)
+        quality = (QUALITY_LEVELS.index(e) for e in encodings if e in QUALITY_LEVELS)
+        compress = (COMPRESS_LEVELS.index(e) for e in encodings if e in COMPRESS_LEVELS)
+        return replace(
+            self,
+            encoding=next(real, RAW),
+            quality=next(quality, None),
+            compress=next(compress, DEFAULT_COMPRESS),
+            pseudo=frozenset(each for each in Pseudo if each in encodings),
+        )
+
+    def with_format(self, wanted: PixelFormat) -> "Wishes":
+        """After SetPixelFormat; check ``wanted.true_colour`` for whether it needs the palette."""
+        return replace(self, format=wanted if wanted.true_colour else PALETTE_332)
+
+    @property
+    def resizable(self) -> bool:
+        """Whether the client follows a change of the screen's size."""
+        return not self.pseudo.isdisjoint((Pseudo.DESKTOP_SIZE, Pseudo.EXTENDED_DESKTOP_SIZE))
+
+    def settings(self, lossy: bool) -> EncodeSettings:
+        """For an encoder. lossy: the display's option; without it no quality reaches it."""
+        return EncodeSettings(
+            self.encoding,
+            self.format,
+            self.quality if lossy else None,
+            self.compress,
+            Pseudo.LAST_RECT in self.pseudo,
+        )
