@@ -5,7 +5,7 @@
 # its virtio-blk driver has mounted the root file system. Nothing in user space is needed for that,
 # so it works on hosts where guest system calls do not (kvm_pvm).
 #
-# The same boot has a screen: the kernel is told of it by boot_params, writes its messages there, and
+# A second boot has a screen: the kernel is told of it by boot_params, writes its messages there, and
 # what they look like in the end is in build/linux/screen.png.
 #
 #   linux_guest.sh [--kernel VMLINUX]     (default: build one in build/linux, some minutes)
@@ -74,22 +74,32 @@ mke2fs -q -t ext2 -d "$work/root" "$image"
 # virtualisation does not need them.
 parameters='console=tty0 console=ttyS0 panic=-1 reboot=t root=/dev/vda rw rodata=off noxsave tsc=reliable'
 parameters+=' lpj=2000000 clearcpuid=smap,smep,popcnt,cx16'
-log=$work/console.log
+
+# boot LOG OPTION…: until the root is mounted. An image without an init ends in a panic, and panic=-1
+# in a triple fault: a guest crash here.
+boot() {
+    local log=$1 status=0
+    shift
+    rm -f "$log"
+    echo "linux_guest: booting $kernel (console: $log)"
+    timeout 300 .venv/bin/python -m vmm run --kernel "$kernel" --memory 64M --serial "file:$log" \
+        --object iothread,id=io0 --drive "file=$image,iothread=io0" --append "$parameters" "$@" \
+        || status=$?
+    if grep -a 'VFS: Mounted root' "$log"; then
+        echo 'linux_guest: Linux mounted its root from virtio-blk on an iothread'
+    else
+        tail -15 "$log"
+        echo "linux_guest: root was not mounted (status $status)" >&2
+        exit 1
+    fi
+}
+
+boot "$work/console.log" # by way of PVH
+
+log=$work/console-screen.log
 screen=$work/screen.png
 rm -f "$screen"
-echo "linux_guest: booting $kernel (console: $log)"
-status=0
-timeout 300 .venv/bin/python -m vmm run --kernel "$kernel" --memory 64M --serial "file:$log" \
-    --object iothread,id=io0 --drive "file=$image,iothread=io0" --append "$parameters" \
-    --framebuffer 1024x768 --screendump "$screen" || status=$?
-# An image without an init ends in a panic, and panic=-1 in a triple fault: a guest crash here.
-if grep -a 'VFS: Mounted root' "$log"; then
-    echo 'linux_guest: Linux mounted its root from virtio-blk on an iothread'
-else
-    tail -15 "$log"
-    echo "linux_guest: root was not mounted (status $status)" >&2
-    exit 1
-fi
+boot "$log" --framebuffer 1024x768 --screendump "$screen" # by the 64-bit entry
 if ! grep -a 'Console: switching to .* frame buffer device' "$log"; then
     echo 'linux_guest: Linux has no console on the screen (CONFIG_FB_VESA, FRAMEBUFFER_CONSOLE)' >&2
     exit 1

@@ -11,7 +11,9 @@ from vmm.cmdline.given import OptionError, from_text
 from vmm.cmdline.objects import ObjectOptions, object_options
 from vmm.devices.virtio_slots import SLOTS
 from vmm.display.options import FramebufferOptions
+from vmm.display.vnc.options import EncodeIn, VncOptions
 from vmm.errors import VmmError
+from vmm.monitor.options import MonitorOptions
 from vmm.object_types import type_registry
 from vmm.runstate import RunOptions
 
@@ -43,12 +45,20 @@ class MachineConfig:
     serial: str = "stdio"
     framebuffer: FramebufferOptions | None = None
     """None: no display device; what looks at the screen sees a black one."""
+    vnc: tuple[VncOptions, ...] = ()
+    vnc_encode: EncodeIn = EncodeIn.WORKER
     bql_policy: str = "pthread"
     record: bool = True
     recording: Path | None = None
     keep_recording: bool = False
     window_recording: bool = False
+    monitors: tuple[MonitorOptions, ...] = ()
     run: RunOptions = field(default_factory=RunOptions)
+
+    @property
+    def vm_name(self) -> str:
+        """What recordings and monitors call the VM: its name, else its kernel's."""
+        return self.name or self.kernel.stem
 
     def __post_init__(self) -> None:
         if not 1 <= self.cpus <= values.MAX_CPUS:

@@ -67,6 +67,11 @@ class X86Cpu(Device):
         """Where the state machine is."""
         return CpuState(self.native.state)
 
+    @property
+    def tid(self) -> int:
+        """OS thread id, from realize() to unrealize()."""
+        return int(lib.vmm_thread_tid(self.native.thread))
+
     def command(self, command: CpuCommand) -> None:
         """Give a command; PAUSE only asks, see :func:`pause_all`.
 

@@ -45,6 +45,11 @@ class IoThread(QomObject):
         self.realized = True
 
     @property
+    def tid(self) -> int:
+        """OS thread id. The thread must be running."""
+        return int(lib.iothread_tid(self._native))
+
+    @property
     def context(self) -> Any:
         """The native AioContext."""
         return lib.iothread_context(self._native)

@@ -25,13 +25,13 @@ from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
+from vmm.devices.block_accounting import TickClock
 from vmm.devices.i8042 import add_i8042
 from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.python_scratch import PythonScratch
 from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.window_mark import MARK_PORT, WindowMark
-from vmm.display.options import VRAM_BASE
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import Event, EventBus
 from vmm.hotplug import Hotplug
@@ -47,6 +47,7 @@ from vmm.runstate import MachineControl
 if TYPE_CHECKING:
     from vmm.display.console import Console
     from vmm.display.framebuffer import Framebuffer
+    from vmm.display.vnc.displays import VncDisplays
 
 SCRATCH_PORT = 0x5F8
 PYTHON_SCRATCH_PORT = 0x5E8
@@ -73,6 +74,7 @@ class Machine:
         """One-line remarks for the person who starts the machine; usually none."""
         self.running_since_ns: int | None = None
         self.framebuffer: Framebuffer | None = None
+        self.vnc: VncDisplays | None = None
         self._guest: NativeGuest | None = None
         self._python_regions: list[PythonRegion] = []
         self._reset_handlers: list[Callable[[], None]] = []
@@ -98,7 +100,9 @@ class Machine:
         self._build_devices()
         self._build_input()
         self._build_disks()
+        self._build_vnc()
         self._load()
+        self._build_monitors()
 
     # Core: lock, loop, memory, address spaces.
 
@@ -108,6 +112,7 @@ class Machine:
         if config.record:
             self.recorder = self._open_recorder()
             self._on_close(self._close_recorder)
+        self.tick_clock = TickClock(self.recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
         if self.recorder is not None:
@@ -126,8 +131,7 @@ class Machine:
 
     def _open_recorder(self) -> Recorder:
         try:
-            name = self.config.name or self.config.kernel.stem
-            return Recorder(self.config.recording, vm_name=name)
+            return Recorder(self.config.recording, vm_name=self.config.vm_name)
         except OSError as error:
             raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
 
@@ -177,23 +181,9 @@ class Machine:
             return
         # Here, as in console and screendump: numpy and Pillow take as long to load as a machine
         # without a screen takes to start.
-        from vmm.display.framebuffer import (  # noqa: PLC0415
-            REGISTERS_BASE,
-            REGISTERS_SIZE,
-            Framebuffer,
-        )
+        from vmm.display.build import build_framebuffer  # noqa: PLC0415
 
-        framebuffer = self.framebuffer = Framebuffer("framebuffer")
-        framebuffer.width, framebuffer.height = options.width, options.height
-        framebuffer.vgamem = options.vgamem
-        framebuffer.realize(self.accelerator, self.console)
-        self.on_reset(framebuffer.reset)
-        self.qom.add(f"/machine/unattached/{framebuffer.id}", framebuffer)
-        self.add_python_region(
-            lib.IO_MMIO, REGISTERS_BASE, REGISTERS_SIZE, "framebuffer", framebuffer
-        )
-        if self._guest is not None:
-            self._guest.map_vram(VRAM_BASE, framebuffer.vgamem, framebuffer.memory)
+        self.framebuffer = build_framebuffer(self, options, self._guest)
 
     def _build_cpus(self) -> None:
         native = lib.vcpu_set_new(
@@ -266,6 +256,17 @@ class Machine:
         self._on_close(self.input.close)
         self.events.subscribe(self._follow_run_state)
         add_i8042(self)
+
+    def _build_vnc(self) -> None:
+        if not self.config.vnc:
+            return
+        from vmm.display.vnc.displays import VncDisplays  # noqa: PLC0415 - as in _build_display
+
+        host = (self.main_loop, self.bql, self.events)
+        options = self.config
+        self.vnc = VncDisplays(options.vnc, self.console, self.input, *host, options.vnc_encode)
+        self._on_close(self.vnc.close)
+        self.notes += self.vnc.notes()
 
     def _follow_run_state(self, event: Event) -> None:
         """A stopped machine takes no input, as in QEMU."""
@@ -348,6 +349,13 @@ class Machine:
         else:
             entry = pvh.load(self.memory, self._image)
         self.accelerator.set_entry(self.cpus[0].native, entry)
+
+    def _build_monitors(self) -> None:
+        if self.config.monitors:
+            from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
+
+            self.monitors = Monitors(self, self.config.monitors)
+            self._on_close(self.monitors.close)
 
     # Running.
 

@@ -24,6 +24,7 @@ class FileSettings:
     """What a machine file gives: by an option's ``toml``."""
 
     settings: Mapping[str, Setting] = field(default_factory=dict)
+    lists: Mapping[str, list[Setting]] = field(default_factory=dict)
     tables: Mapping[str, list[Given]] = field(default_factory=dict)
 
 
@@ -63,7 +64,7 @@ class _Reader:
         self.tables: dict[str, RunOption] = {}
         for option in options:
             if option.toml:
-                (self.tables if option.multiple else self.settings)[option.toml] = option
+                (self.tables if option.tables else self.settings)[option.toml] = option
 
     def place(self, key: Key, name: str = "") -> str:
         """``machine.toml:14``, with the name of what stands there."""
@@ -79,19 +80,21 @@ class _Reader:
             raise _syntax_error(self.path, error, self.text) from None
         except RecursionError:
             raise OptionError(f"{self.path}: nested too deeply: not a machine file") from None
-        settings: dict[str, Setting] = {}
+        found: dict[str, list[Setting]] = {}
         tables: dict[str, list[Given]] = {}
         for name, value in content.items():
             if name in self.tables:
                 tables[name] = list(self._tables(self.tables[name], value))
             else:
-                settings |= self._section(name, value)
-        return FileSettings(settings, tables)
+                found |= self._section(name, value)
+        single = {k: each[0] for k, each in found.items() if not self.settings[k].multiple}
+        lists = {k: each for k, each in found.items() if self.settings[k].multiple}
+        return FileSettings(single, lists, tables)
 
     def _sections(self) -> list[str]:
         return sorted({toml.partition(".")[0] for toml in self.settings})
 
-    def _section(self, name: str, content: object) -> dict[str, Setting]:
+    def _section(self, name: str, content: object) -> dict[str, list[Setting]]:
         if name not in self._sections():
             singles, many = self._sections(), sorted(self.tables)
             known = {each: f"[{each}]" for each in singles} | {each: f"[[{each}]]" for each in many}
@@ -110,7 +113,8 @@ class _Reader:
                 near = difflib.get_close_matches(key, keys, n=1)
                 hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(keys)}"
                 raise OptionError(f"{self.place((name, key))}: unknown key '{key}': {hint}")
-            found[option.toml] = self._setting(option, (name, key), value)
+            values = value if option.multiple and isinstance(value, list) else [value]
+            found[option.toml] = [self._setting(option, (name, key), each) for each in values]
         return found
 
     def _setting(self, option: RunOption, key: Key, value: object) -> Setting:

@@ -2,8 +2,10 @@
 """A scripted console, a keyboard that notes what it is told, and an RFB client that decodes Raw."""
 
 import asyncio
+import ssl
 import struct
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -107,6 +109,7 @@ class FakeRouter:
         self.leds = FakeLeds()
         self.calls: list[tuple[Any, ...]] = []
         self.heard = asyncio.Event()
+        self.forgotten = 0
         self._callbacks: list[Callable[[Any], None]] = []
 
     def key(self, qcode: str, down: bool) -> None:
@@ -127,8 +130,12 @@ class FakeRouter:
     def sync(self) -> None:
         self.heard.set()
 
-    def on_leds(self, callback: Callable[[Any], None]) -> None:
+    def on_leds(self, callback: Callable[[Any], None]) -> Callable[[], None]:
         self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def forget_position(self) -> None:
+        self.forgotten += 1
 
     def light(self, **leds: bool) -> None:
         self.leds = FakeLeds(**leds)
@@ -251,7 +258,7 @@ class RfbClient:
         self.writer.close()
         try:
             await self.writer.wait_closed()
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):  # the server's last bytes were not read
             return
 
 
@@ -319,17 +326,20 @@ def serve(
         make = jobs or (lambda loop: InlineEncoder() if inline else EncodeWorker(loop, None))
         sink = make(loop)
         parsed = parse_vnc(f"unix:{path}{options}")
-        server = VncServer(parsed, watch, router, loop, bus, sink, limits)
-        router.on_leds(lambda _: server.leds_changed())
-        server.start()
-        rig = Rig(path, console, router, watch, server, sink, bus)
-        bus.subscribe(rig.events.append)
+        clients: list[RfbClient] = []
+        close_server = ExitStack()
         try:
+            server = VncServer(parsed, watch, router, loop, bus, sink, limits)
+            close_server.callback(server.close)
+            router.on_leds(lambda _: server.leds_changed())
+            server.start()
+            rig = Rig(path, console, router, watch, server, sink, bus, clients=clients)
+            bus.subscribe(rig.events.append)
             await asyncio.wait_for(scenario(rig), 2 * PATIENCE_SECONDS)
         finally:
-            for client in rig.clients:
+            close_server.close()
+            for client in clients:
                 await client.close()
-            server.close()
             watch.close()
             sink.close()
             for _ in range(3):

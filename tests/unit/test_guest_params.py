@@ -32,6 +32,8 @@ BOUNDS = {
     "draw_cpu": (0, 15),
     "draw_fps": (0, 1000),
     "draw_frames": (0, 1_000_000_000),
+    "keys": (1, 512),
+    "leds": (0, 7),
     "seed": (0, 2**64 - 1),
 }
 SEEDS = st.integers(0, 2**64 - 1)
@@ -95,6 +97,7 @@ def test_an_empty_command_line_gives_the_defaults(guest: tuple[Any, Any]) -> Non
         ("mode=pio", "mode", 2),
         ("mode=idle", "mode", 1),
         ("mode=draw", "mode", 3),
+        ("mode=keys", "mode", 4),
         ("mode=draw", "draw", 1),
         ("mode=draw smp=4", "draw_cpu", 0),
         ("draw=1 smp=4", "draw_cpu", 3),

@@ -11,6 +11,7 @@ from typing import Any
 
 from vmm._native import ffi, lib
 from vmm.accel.detect import KVM_DEVICE
+from vmm.accel.kvm_stats import StatsFiles
 from vmm.boot.entry import EntryState
 from vmm.errors import VmmError, check, check_pointer
 from vmm.memory import PAGE
@@ -39,6 +40,7 @@ class KvmAccelerator:
         self._kvm_fd = os.open(KVM_DEVICE, os.O_RDWR | os.O_CLOEXEC)
         self._vm_fd = -1
         self._slots = 0
+        self.statistics = StatsFiles()
         self._logs: dict[int, Any] = {}
         self._vm_image: Any = None
         self._vcpu_images: dict[int, Any] = {}
@@ -50,6 +52,7 @@ class KvmAccelerator:
             self.close()
             raise
         self.irq_vm_fd = self._vm_fd
+        self.statistics.set_vm(self._vm_fd)
 
     def _ioctl(self, fd: int, request: str, argument: Any = ffi.NULL) -> int:
         return check(lib.kvm_ioctl(fd, getattr(lib, request), argument), request)
@@ -131,6 +134,7 @@ class KvmAccelerator:
             os.close(fd)
             raise
         vcpu.kvm_fd = fd
+        self.statistics.add_vcpu(index, fd)
         vcpu.kvm_run_size = run_size
         return vcpu
 
@@ -200,6 +204,7 @@ class KvmAccelerator:
 
     def free_vcpu(self, vcpu: Any) -> None:
         """See Accelerator.free_vcpu."""
+        self.statistics.remove_vcpu(vcpu.index)
         lib.kvm_vcpu_image_free(self._vcpu_images.pop(vcpu.index))
         os.close(vcpu.kvm_fd)
         lib.vcpu_free(vcpu)
@@ -234,6 +239,7 @@ class KvmAccelerator:
 
     def close(self) -> None:
         """Close the VM; vCPU descriptors must be closed before."""
+        self.statistics.close()
         if self._vm_image is not None:
             lib.kvm_vm_image_free(self._vm_image)
             self._vm_image = None

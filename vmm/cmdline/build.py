@@ -11,6 +11,7 @@ from vmm.cmdline.given import OptionError, blamed_on
 from vmm.cmdline.objects import check_unique, object_options
 from vmm.config import MICRO_GUEST, MachineConfig
 from vmm.display.options import FramebufferOptions
+from vmm.display.vnc.options import parse_displays
 from vmm.guest.image import micro_guest_path
 from vmm.qom import TypeRegistry
 from vmm.runstate import RunOptions
@@ -35,12 +36,15 @@ def build_config(values: Mapping[str, Any], types: TypeRegistry) -> MachineConfi
         "objects": tuple(options for _, options in objects),
         "blockdevs": disks.blockdevs(),
         "drives": tuple(disks.drives),
+        "monitors": (*values.get("qmp", ()), *values.get("monitor", ())),
         "run": RunOptions(**{name: values.get(name, False) for name in _RUN}),
     }
     if values.get("no_record"):
         plain["record"] = False
-    if "screendump" in values:
+    if "screendump" in values or values.get("vnc"):
         plain.setdefault("framebuffer", FramebufferOptions())
+    with blamed_on(lambda _key: "--vnc"):
+        plain["vnc"] = parse_displays(tuple(values.get("vnc", ())))
     with blamed_on(lambda _key: "bqlscope run"):
         return MachineConfig(**plain | _kernel(values) | _accel(values) | _name(values))
 

@@ -31,8 +31,8 @@ class RunOption(click.Option):
     Args:
         names: with two dashes first, then QEMU's short ones, then the Python name.
         section: one of SECTIONS.
-        toml: where a machine file has it: ``machine.smp``; for one that is repeated the name of
-            its ``[[table]]``; empty: nowhere.
+        toml: where a machine file has it: ``machine.smp`` (a list if it can be repeated), or the
+            name of a ``[[table]]`` for one that is repeated with keys and values; empty: nowhere.
         convert: from text, number or boolean to the value; ValueError with a reason.
         implied: key of the first word of a repeated option.
         bare: key that is suggested for a value without one.
@@ -63,6 +63,11 @@ class RunOption(click.Option):
         self.implied = implied
         self.bare = bare
         self.relative = relative
+
+    @property
+    def tables(self) -> bool:
+        """Whether it is a set of keys and values each time: ``[[drive]]``, not a text."""
+        return self.multiple and "." not in self.toml
 
     @property
     def option(self) -> str:

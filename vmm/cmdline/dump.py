@@ -15,12 +15,13 @@ from vmm import keyval
 from vmm.block.backend import FileOptions
 from vmm.block.blockdev import NodeOptions
 from vmm.block.options import DriveOptions, backend_fields
-from vmm.cmdline import toml_text
+from vmm.cmdline import relative, toml_text
 from vmm.cmdline.command import RunOption
 from vmm.cmdline.disks import BLK
 from vmm.cmdline.given import OptionError
 from vmm.cmdline.objects import ObjectOptions
 from vmm.config import MICRO_GUEST, MachineConfig
+from vmm.monitor.options import MonitorOptions
 from vmm.object_types import type_registry
 
 
@@ -32,7 +33,7 @@ def dump_machine(config: MachineConfig, options: Iterable[RunOption]) -> str:
     """
     sections: dict[str, dict[str, object]] = {}
     for option in options:
-        value = None if option.multiple or not option.toml else _value(config, str(option.name))
+        value = None if option.tables or not option.toml else _value(config, str(option.name))
         if value is not None:
             section, _, key = option.toml.partition(".")
             sections.setdefault(section, {})[key] = value
@@ -102,6 +103,27 @@ def _screen(config: MachineConfig) -> str | None:
     return None if screen is None else f"{screen.width}x{screen.height}"
 
 
+def _displays(config: MachineConfig) -> list[str] | None:
+    return [relative.vnc(each.text, Path.cwd()) for each in config.vnc] or None
+
+
+def _encode(config: MachineConfig) -> str | None:
+    return config.vnc_encode.value if config.vnc else None
+
+
+def _monitors(option: str) -> Callable[[MachineConfig], object]:
+    return lambda config: (
+        [_monitor(each) for each in config.monitors if each.option == option] or None
+    )
+
+
+def _monitor(options: MonitorOptions) -> str:
+    if options.path is not None:
+        return f"unix:{options.path.absolute()}"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"tcp:{host}:{options.port}" + (",insecure=on" if options.insecure else "")
+
+
 def _run_option(name: str) -> Callable[[MachineConfig], object]:
     return lambda config: getattr(config.run, name) or None
 
@@ -111,12 +133,16 @@ _WRITERS: dict[str, Callable[[MachineConfig], object]] = {
     "framebuffer": _screen,
     "kernel": _kernel,
     "memory_bytes": _memory,
+    "monitor": _monitors("--monitor"),
     "no_record": _no_record,
     "no_reboot": _run_option("no_reboot"),
     "no_shutdown": _run_option("no_shutdown"),
     "paused": _run_option("paused"),
+    "qmp": _monitors("--qmp"),
     "serial": _serial,
     "vm_name": _vm_name,
+    "vnc": _displays,
+    "vnc_encode": _encode,
 }
 """Options whose value in a file is not that of the field with their name."""
 

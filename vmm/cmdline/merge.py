@@ -23,7 +23,8 @@ def merge(
         file: what the machine file gives.
 
     Returns:
-        A list of Given for each option that is repeated, given or not; else the value.
+        For each option that is repeated, given or not, a list: of Given for one with keys and
+        values, else of values. For others the value.
 
     Raises:
         OptionError: a value that cannot be converted, at its place.
@@ -31,20 +32,26 @@ def merge(
     values: dict[str, Any] = {}
     for option in options:
         name = str(option.name)
-        if option.multiple:
+        if option.tables:
             words = [
                 from_text(option.option, text, option.implied, option.bare) for text in typed[name]
             ]
             values[name] = [*file.tables.get(option.toml, ()), *words]
-            continue
-        setting = _setting(option, typed.get(name)) or file.settings.get(option.toml)
-        if setting is not None:
-            values[name] = setting.convert(option.convert)
+        elif option.multiple:
+            given = [*file.lists.get(option.toml, ()), *(_typed(option, t) for t in typed[name])]
+            values[name] = [setting.convert(option.convert) for setting in given]
+        else:
+            setting = _setting(option, typed.get(name)) or file.settings.get(option.toml)
+            if setting is not None:
+                values[name] = setting.convert(option.convert)
     return values
 
 
 def _setting(option: RunOption, value: object) -> Setting | None:
-    if value is None or value is False:
-        return None
+    """What was typed for an option that is not repeated; None: nothing."""
+    return None if value is None or value is False else _typed(option, value)
+
+
+def _typed(option: RunOption, value: object) -> Setting:
     shown = "" if option.is_flag else f" {value}"
     return Setting(value, lambda: f"{option.option}{shown}")

@@ -21,6 +21,22 @@ def target(value: str, base: Path) -> str:
     return f"{kind}:{base / name}" if colon and name and kind in ("file", "unix") else value
 
 
+def vnc(value: str, base: Path) -> str:
+    """A VNC display: a socket's path, and the files that its options name."""
+    words = []
+    for part in value.replace(",,", "\0").split(","):
+        word = part.replace("\0", ",")
+        key, equals, name = word.partition("=")
+        if not equals:
+            word = target(word, base)
+        elif key == "password-file" or (key == "tls-creds" and name != "anon"):
+            word = f"{key}={base / name}"
+        elif key == "websocket":
+            word = f"{key}={target(name, base)}"
+        words.append(word.replace(",", ",,"))
+    return ",".join(words)
+
+
 def drive(table: Mapping[str, object], base: Path) -> dict[str, object]:
     """A table of a drive: its ``file``."""
     return {key: _name(value, base, key == "file") for key, value in table.items()}

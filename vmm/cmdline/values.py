@@ -11,13 +11,16 @@ from pathlib import Path
 
 from vmm import keyval
 from vmm.display.options import FramebufferOptions, image_format_of, parse_framebuffer
+from vmm.display.vnc.options import EncodeIn, parse_vnc
 from vmm.errors import VmmError
+from vmm.monitor.options import MonitorOptions, parse_monitor
 from vmm.qom.types import parse_bool, parse_number, parse_size
 
 MAX_CPUS = 16
 MAX_MEMORY = 1 << 46  # what 46 bits of guest physical address reach
 ACCELERATORS = ("auto", "kvm", "qtest")
 POLICIES = ("pthread", "ticket", "mcs")
+NAME_BYTES = 63  # what a recording keeps of a VM's name
 COMM_BYTES = 15  # what the kernel keeps of a thread's name
 _MACHINE_FACTS = {
     "acpi": False,
@@ -134,8 +137,13 @@ def vm_name(value: object) -> VmName:
     """``NAME``, ``guest=NAME``, ``NAME,process=NAME,debug-threads=on``."""
     options = _options(value, "guest")
     name = options.pop("guest", "")
-    if not isinstance(name, str) or not name or not name.isprintable() or len(name) > 255:
-        raise ValueError("must be a name of 1 to 255 printable characters")
+    if (
+        not isinstance(name, str)
+        or not name
+        or not name.isprintable()
+        or len(name.encode()) > NAME_BYTES
+    ):
+        raise ValueError(f"must be a name of 1 to {NAME_BYTES} bytes, printable")
     if not parse_bool(options.pop("debug-threads", True)):
         raise ValueError("debug-threads must be on: threads always bear their names")
     process = options.pop("process", None)
@@ -203,6 +211,27 @@ def framebuffer(value: object) -> FramebufferOptions:
         return parse_framebuffer(text(value))
     except VmmError as error:
         raise ValueError(str(error)) from None
+
+
+def monitor(option: str, value: object) -> MonitorOptions:
+    """``unix:PATH`` or ``tcp:HOST:PORT`` of --qmp or --monitor (``option``)."""
+    try:
+        return parse_monitor(option, text(value))
+    except VmmError as error:
+        raise ValueError(str(error).removeprefix(f"{option} {value}: ")) from None
+
+
+def vnc(value: object) -> str:
+    """``:N[,...]``, checked; displays get their ids when all are known."""
+    try:
+        return parse_vnc(text(value)).text
+    except VmmError as error:
+        raise ValueError(str(error).removeprefix(f"--vnc {value}: ")) from None
+
+
+def encode_in(value: object) -> EncodeIn:
+    """``worker`` or ``mainloop``."""
+    return EncodeIn(OneOf(tuple(each.value for each in EncodeIn))(value))
 
 
 def text(value: object) -> str:

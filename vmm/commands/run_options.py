@@ -4,6 +4,8 @@
 A new option is one entry. If its Python name is a field of MachineConfig, its value gets there.
 """
 
+from functools import partial
+
 import click
 
 from vmm.cmdline import relative, values
@@ -18,7 +20,16 @@ def run_options() -> list[click.Parameter]:
     file = click.Argument(
         ["machine_file"], required=False, metavar="[MACHINE.toml]", type=click.Path()
     )
-    return [file, *_machine(), *_boot(), *_block(), *_display(), *_recording(), *_other()]
+    return [
+        file,
+        *_machine(),
+        *_boot(),
+        *_block(),
+        *_display(),
+        *_monitor(),
+        *_recording(),
+        *_other(),
+    ]
 
 
 def _machine() -> list[RunOption]:
@@ -224,6 +235,28 @@ def _display() -> list[RunOption]:
             help=f"A screen, by default of {DEFAULT_SCREEN} pixels.",
         ),
         RunOption(
+            *("--vnc", "vnc"),
+            section="Display",
+            multiple=True,
+            metavar=":N[,...]",
+            convert=values.vnc,
+            toml="vnc.listen",
+            relative=relative.vnc,
+            help="A VNC display on port 5900+N of this host, HOST:N, unix:PATH or none; to=, "
+            "password=on, password-file=, websocket=on|PORT|PATH, tls-creds=DIR|anon, "
+            "verify-peer=off, share=, connections=, lossy=on, lock-key-sync=off, insecure=on. "
+            "Repeatable; implies --framebuffer.",
+        ),
+        RunOption(
+            *("--vnc-encode", "vnc_encode"),
+            section="Display",
+            metavar="WHERE",
+            convert=values.encode_in,
+            toml="vnc.encode",
+            help="Where updates are encoded: in vnc_worker off the lock (worker), or in the main "
+            "loop under it (mainloop). [default: worker]",
+        ),
+        RunOption(
             *("--screendump", "screendump"),
             section="Display",
             metavar="FILE",
@@ -232,6 +265,32 @@ def _display() -> list[RunOption]:
             relative=relative.plain,
             help="Write what the screen shows at the end to a .png or .ppm file; implies "
             "--framebuffer.",
+        ),
+    ]
+
+
+def _monitor() -> list[RunOption]:
+    section = "Monitor"
+    return [
+        RunOption(
+            *("--qmp", "qmp"),
+            section=section,
+            multiple=True,
+            metavar="unix:PATH|tcp:HOST:PORT",
+            convert=partial(values.monitor, "--qmp"),
+            toml="qmp.listen",
+            relative=relative.target,
+            help="Listen for QMP, QEMU's machine protocol; see 'bqlscope monitor'. Repeatable.",
+        ),
+        RunOption(
+            *("--monitor", "monitor"),
+            section=section,
+            multiple=True,
+            metavar="unix:PATH|tcp:HOST:PORT",
+            convert=partial(values.monitor, "--monitor"),
+            toml="monitor.listen",
+            relative=relative.target,
+            help="Listen for the human monitor's commands, a line each. Repeatable.",
         ),
     ]
 

@@ -45,6 +45,11 @@ class Ps2Device(Device):
         return bool(self._answers or self._events)
 
     @property
+    def pending(self) -> int:
+        """How many bytes :meth:`take` has."""
+        return len(self._answers) + len(self._events)
+
+    @property
     def has_events(self) -> bool:
         """Whether bytes of user input wait."""
         return bool(self._events)

@@ -21,6 +21,7 @@ from vmm.block.options import (
     DriveOptions,
 )
 from vmm.block.vq_mapping import NO_MAPPING, check_queues, implied_queues, queue_owner
+from vmm.devices.block_accounting import Account, read_accounts, set_boundaries
 from vmm.devices.virtio_slots import FIRST_GSI, empty_slot, fill_slot, slot_address
 from vmm.errors import VmmError, check, check_pointer
 from vmm.iothread import IoThread
@@ -88,6 +89,8 @@ class VirtioBlkDevice(VirtioDevice):
         self.address = slot_address(slot)
         self.gsi = FIRST_GSI + slot
         self.mapped: tuple[IoThread, ...] = ()
+        self.latency_boundaries: dict[str, tuple[int, ...]] = {}
+        """Of the latency histograms by type, in ns."""
         self._native: Any = None
         self._keep: list[Any] = []
         self._quiesced = False
@@ -274,6 +277,25 @@ class VirtioBlkDevice(VirtioDevice):
             fields = ("requests", "errors", "read_bytes", "written_bytes", "kicks", "irqs")
             rows.append({name: int(getattr(stats, name)) for name in fields})
         return rows
+
+    def accounts(self) -> dict[str, Account]:
+        """What query-blockstats tells, by type (``rd``, ``wr``, ``flush``, ``unmap``)."""
+        bins = {name: len(limits) + 1 for name, limits in self.latency_boundaries.items()}
+        return read_accounts(self._native, self.num_queues, bins)
+
+    def set_latency_histogram(
+        self, name: str, boundaries: tuple[int, ...], ns_per_tick: float
+    ) -> None:
+        """Begin a type's histogram anew; without boundaries (ns) end it. Drains the disk.
+
+        Raises:
+            OSError: not ascending, or too many.
+        """
+        set_boundaries(self._native, name, [round(limit / ns_per_tick) for limit in boundaries])
+        if boundaries:
+            self.latency_boundaries[name] = boundaries
+        else:
+            self.latency_boundaries.pop(name, None)
 
     def unrealize(self) -> None:
         """Unwire and free; the slot is a placeholder again. Main thread, under the BQL, the vCPUs

@@ -82,6 +82,8 @@ static void run_boot_cpu(struct guest *g)
         guest_run_pio(g);
     else if (g->params.mode == GUEST_MODE_DRAW)
         guest_run_draw(g);
+    else if (g->params.mode == GUEST_MODE_KEYS)
+        guest_run_keys(g);
     else if (g->params.rw == GUEST_RW_VERIFY && g->params.plugs)
         guest_run_plugged(g);
     else if (g->params.rw == GUEST_RW_VERIFY)

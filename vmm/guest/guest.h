@@ -64,6 +64,12 @@ struct guest_drawn {
     uint64_t frames, pixels;
 };
 
+struct guest_keys {
+    uint8_t keyboard[GUEST_MAX_KEYS], mouse[GUEST_MAX_KEYS]; /* as they came */
+    unsigned keyboard_count, mouse_count;
+    int mouse_id; /* 3: with a wheel, packets of four bytes */
+};
+
 struct guest {
     const struct platform *platform;
     struct guest_params params;
@@ -73,6 +79,7 @@ struct guest {
     struct guest_dma dma;
     struct guest_blk blk;
     struct guest_result result;
+    struct guest_keys keys;
     struct guest_screen screen; /* pixels: NULL if there is none */
     char line[GUEST_LINE_SIZE];
     _Atomic uint32_t phase __attribute__((aligned(128))); /* enum guest_phase */
@@ -125,7 +132,10 @@ void guest_wait(struct guest *g, uint64_t ticks);
 void guest_screen_open(struct guest *g);
 void guest_run_artist(struct guest *g, uint64_t length);
 void guest_run_draw(struct guest *g);
-/* report.c: print the result line, or the error line. */
+/* keys.c */
+void guest_run_keys(struct guest *g);
+/* report.c: print the result line, or the error line; print text. */
 void guest_report(struct guest *g);
+void guest_print(const struct guest *g, const char *text);
 
 #endif

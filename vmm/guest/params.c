@@ -36,6 +36,8 @@ static const struct number_key number_keys[] = {
     NUMBER(warmup_ms, 0, 86400000),
     NUMBER(think_ns, 0, 1000000000),
     NUMBER(reads, 1, 1000000000),
+    NUMBER(keys, 1, GUEST_MAX_KEYS),
+    NUMBER(leds, 0, 7),
     NUMBER(seed, 0, UINT64_MAX),
     NUMBER(smp, 1, GUEST_MAX_CPUS),
     NUMBER(tsc_khz, 1, 100000000),
@@ -45,7 +47,7 @@ static const struct number_key number_keys[] = {
     NUMBER(draw_frames, 0, 1000000000),
 };
 
-static const char *const mode_names[] = {"blk", "idle", "pio", "draw", NULL};
+static const char *const mode_names[] = {"blk", "idle", "pio", "draw", "keys", NULL};
 static const char *const transport_names[] = {"auto", "mmio", "pci", NULL};
 static const char *const draw_names[] = {"text", "fill", "scroll", "noise", "pattern", NULL};
 static const char *const rw_names[] = {"read", "write", "mixed", "verify", NULL};
@@ -276,6 +278,7 @@ static const struct guest_params defaults = {
     .ms = 1000,
     .warmup_ms = 100,
     .reads = 10000,
+    .keys = 16,
     .seed = 1,
     .smp = 1,
     .register_count = 1,

@@ -12,10 +12,17 @@ enum {
     GUEST_MAX_REGISTERS = 8,
     GUEST_MAX_DEVICES = 32,
     GUEST_MAX_SCREEN = 16384, /* pixels, width or height */
+    GUEST_MAX_KEYS = 512,     /* bytes */
     GUEST_ERROR_SIZE = 128,
 };
 
-enum guest_mode { GUEST_MODE_BLK, GUEST_MODE_IDLE, GUEST_MODE_PIO, GUEST_MODE_DRAW };
+enum guest_mode {
+    GUEST_MODE_BLK,
+    GUEST_MODE_IDLE,
+    GUEST_MODE_PIO,
+    GUEST_MODE_DRAW,
+    GUEST_MODE_KEYS
+};
 enum guest_rw { GUEST_RW_READ, GUEST_RW_WRITE, GUEST_RW_MIXED, GUEST_RW_VERIFY };
 enum guest_transport { GUEST_TRANSPORT_AUTO, GUEST_TRANSPORT_MMIO, GUEST_TRANSPORT_PCI };
 enum guest_space { GUEST_PIO, GUEST_MMIO };
@@ -46,6 +53,8 @@ struct guest_params {
     uint64_t warmup_ms;
     uint64_t think_ns;
     uint64_t reads; /* mode=pio */
+    uint64_t keys;  /* mode=keys: bytes of keyboard and mouse to wait for */
+    uint64_t leds;  /* mode=keys: bit 0 scroll lock, 1 num lock, 2 caps lock */
     uint64_t seed;
     uint64_t smp;
     uint64_t tsc_khz; /* 0: ask the machine */

@@ -11,6 +11,10 @@ from typing import Protocol
 class Layer(Protocol):
     """One transformation of the byte stream. Methods raise RfbError when the peer breaks it."""
 
+    @property
+    def ended(self) -> str | None:
+        """Why nothing more will come from the outside; what came before was still handed on."""
+
     def receive(self, data: bytes) -> bytes:
         """Bytes from the outside; returns what they carry for the inside."""
 
@@ -31,6 +35,11 @@ class LayerStack:
         self._layers: list[Layer] = []
         self._output: list[bytes] = []
 
+    @property
+    def ended(self) -> str | None:
+        """Why the peer will say no more, or None. Ask after what receive returned is handled."""
+        return next((each.ended for each in self._layers if each.ended is not None), None)
+
     def push(self, layer: Layer) -> None:
         """Add an innermost layer."""
         self._layers.append(layer)
@@ -46,6 +55,8 @@ class LayerStack:
     def receive_from(self, index: int, data: bytes) -> bytes:
         """As receive, for bytes that the layers before index have already seen."""
         for position in range(index, len(self._layers)):
+            if not data:  # to some protocols no bytes mean the end
+                break
             layer = self._layers[position]
             try:
                 data = layer.receive(data)

@@ -21,19 +21,22 @@ def rectangle(
     return struct.pack(">HHHHi", x, y, width, height, encoding) + payload
 
 
-def framebuffer_update(rectangles: Iterable[bytes], last_rect: bool = False) -> bytes:
-    """A whole update. last_rect: the client knows the LastRect rectangle, which then ends it.
+def framebuffer_update(parts: Iterable[bytes], count: int, last_rect: bool = False) -> bytes:
+    """A whole update.
+
+    Args:
+        parts: its rectangles, in any number of pieces.
+        count: how many rectangles that are.
+        last_rect: the client knows the LastRect rectangle, which then ends the update.
 
     Raises:
         ValueError: more than 65534 rectangles without last_rect.
     """
-    parts = list(rectangles)
-    if last_rect:
-        parts.append(rectangle(0, 0, 0, 0, Pseudo.LAST_RECT))
-    elif len(parts) >= UNKNOWN_COUNT:
-        raise ValueError(f"{len(parts)} rectangles do not fit into one update")
-    count = UNKNOWN_COUNT if last_rect else len(parts)
-    return b"".join((struct.pack(">BxH", ServerType.FRAMEBUFFER_UPDATE, count), *parts))
+    if not last_rect and count >= UNKNOWN_COUNT:
+        raise ValueError(f"{count} rectangles do not fit into one update")
+    head = struct.pack(">BxH", ServerType.FRAMEBUFFER_UPDATE, UNKNOWN_COUNT if last_rect else count)
+    tail = rectangle(0, 0, 0, 0, Pseudo.LAST_RECT) if last_rect else b""
+    return b"".join((head, *parts, tail))
 
 
 def desktop_size(width: int, height: int) -> bytes:
@@ -88,10 +91,7 @@ def end_of_continuous_updates() -> bytes:
     return bytes([ServerType.END_OF_CONTINUOUS_UPDATES])
 
 
-def palette_332() -> bytes:
-    """SetColourMapEntries: 256 colours, 3 bits red, 3 green, 2 blue from the highest bit on."""
-    index = np.arange(256)
-    red, green, blue = index >> 5, (index >> 2) & 7, index & 3
-    colours = np.stack([red * 65535 // 7, green * 65535 // 7, blue * 65535 // 3], axis=1)
-    header = struct.pack(">BxHH", ServerType.SET_COLOUR_MAP_ENTRIES, 0, 256)
+def colour_map(colours: NDArray[np.uint16]) -> bytes:
+    """SetColourMapEntries for all entries from the first on; colours of shape (count, 3)."""
+    header = struct.pack(">BxHH", ServerType.SET_COLOUR_MAP_ENTRIES, 0, len(colours))
     return header + colours.astype(">u2").tobytes()

@@ -22,6 +22,7 @@ class TlsLayer:
     def __init__(self, context: ssl.SSLContext) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.ended: str | None = None
         self._ready = False
         self._held = bytearray()
 
@@ -45,10 +46,11 @@ class TlsLayer:
         try:
             while part := self._tls.read(_CHUNK):
                 parts.append(part)
+            self.ended = "closed by the client"
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:  # the peer said goodbye; the socket's end follows
-            pass
+        except ssl.SSLZeroReturnError:  # the same, after our own goodbye
+            self.ended = "closed by the client"
         return b"".join(parts)
 
     def send(self, data: bytes) -> bytes:

@@ -57,6 +57,7 @@ class WebSocketLayer:
 
     def __init__(self, any_origin: bool) -> None:
         self._ws = WSConnection(ConnectionType.SERVER)
+        self.ended: str | None = None
         self._any_origin = any_origin
         self._open = False
         self._request_bytes = 0
@@ -64,7 +65,7 @@ class WebSocketLayer:
         self._output = bytearray()
 
     def receive(self, data: bytes) -> bytes:
-        """Decode frames. Raises RfbError: no WebSocket request, a broken frame, or a close."""
+        """Decode frames. Raises RfbError: no WebSocket request, or a message that is text."""
         if not self._open:
             self._request_bytes += len(data)
             if self._request_bytes > MAX_REQUEST_BYTES:
@@ -89,8 +90,9 @@ class WebSocketLayer:
             self._say_goodbye(CloseReason.UNSUPPORTED_DATA)
             raise RfbError("WebSocket: a text message; RFB is binary")
         elif isinstance(event, CloseConnection):
+            # The client's wish, or a broken frame that wsproto turned into a reason.
             self._say_goodbye(event.code)
-            raise RfbError(f"WebSocket: closed ({event.reason or event.code})")
+            self.ended = f"WebSocket: closed ({event.reason or int(event.code)})"
         return b""
 
     def _accept(self, request: Request) -> None:

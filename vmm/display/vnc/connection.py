@@ -224,6 +224,8 @@ class Connection(asyncio.Protocol):
                 self._owner.handle(event)
         if not self.closing:
             self._flush()
+        if (reason := self._layers.ended) is not None:
+            self.close(reason)
 
     def _push_tls(self, context: ssl.SSLContext, rest: bytes = b"") -> bytes:
         self._tls = TlsLayer(context)

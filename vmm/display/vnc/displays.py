@@ -2,23 +2,16 @@
 """All VNC displays of a machine: they share the screen's copy and the worker."""
 
 import asyncio
-from enum import Enum
+from collections.abc import Callable
 
 from vmm._native import lib
 from vmm.bql import Bql
-from vmm.display.vnc.options import VncOptions
+from vmm.display.vnc.options import EncodeIn, VncOptions
 from vmm.display.vnc.ports import Console, InputRouter, LoopOwner
 from vmm.display.vnc.screen import ScreenWatch
 from vmm.display.vnc.server import VncServer
 from vmm.display.vnc.worker import EncodeWorker, InlineEncoder
 from vmm.events import EventBus
-
-
-class EncodeIn(Enum):
-    """Where updates are encoded: in vnc_worker off the BQL, or in the main loop under it."""
-
-    WORKER = "worker"
-    MAIN_LOOP = "mainloop"
 
 
 class VncDisplays:
@@ -54,6 +47,7 @@ class VncDisplays:
             EncodeWorker(loop, bql.recorder) if encode is EncodeIn.WORKER else InlineEncoder()
         )
         self.servers: list[VncServer] = []
+        self._leave_leds: Callable[[], None] = lambda: None
         try:
             for each in options:
                 server = VncServer(each, self.watch, router, loop, events, self.jobs)
@@ -62,10 +56,11 @@ class VncDisplays:
         except BaseException:
             self.close()
             raise
-        router.on_leds(lambda *_: self._leds_changed())
+        self._leave_leds = router.on_leds(self._leds_set)
 
     def close(self) -> None:
         """Close the displays, then end the worker."""
+        self._leave_leds()
         for server in self.servers:
             server.close()
         self.servers.clear()
@@ -76,10 +71,23 @@ class VncDisplays:
         with self._bql.blocked(lib.BQLREC_BLOCKED_JOIN):
             self.jobs.close()
 
+    def notes(self) -> list[str]:
+        """Where the displays listen, a line each for the person who starts the machine."""
+        lines = []
+        for server in self.servers:
+            for each in server.addresses:
+                kind = "VNC over WebSocket" if each.websocket else "VNC"
+                lines.append(f"{kind}: {each} ({server.auth_words})")
+        return lines
+
     def find(self, display_id: str | None) -> VncServer | None:
         """A display by id; None: the first one."""
         wanted = (each for each in self.servers if display_id in (None, each.id))
         return next(wanted, None)
+
+    def _leds_set(self, _leds: object) -> None:
+        """From whatever thread the guest's keyboard is in."""
+        self._loop.call_soon_threadsafe(self._leds_changed)
 
     def _leds_changed(self) -> None:
         for server in self.servers:

@@ -16,6 +16,13 @@ class Endpoint:
     """NetworkAddressFamily: ipv4, ipv6, unix or unknown."""
     websocket: bool
 
+    def __str__(self) -> str:
+        if self.family == "unix":
+            return f"unix:{self.service}"
+        return (
+            f"[{self.host}]:{self.service}" if ":" in self.host else f"{self.host}:{self.service}"
+        )
+
     def as_qapi(self) -> dict[str, Any]:
         """The fields under QAPI's names."""
         return {

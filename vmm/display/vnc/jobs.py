@@ -9,7 +9,7 @@ from typing import Protocol
 
 from vmm.display.encodings import ClientEncoder
 from vmm.display.pixels import PixelFormat
-from vmm.display.rfb.server_messages import framebuffer_update, rectangle
+from vmm.display.rfb.server_messages import framebuffer_update
 from vmm.display.vnc.rectangles import Rect
 from vmm.display.vnc.screen import ServerScreen
 
@@ -60,24 +60,25 @@ class JobSink(Protocol):
 def run_job(job: Job) -> JobResult:
     """Encode a job, holding its screen's lock. Raises nothing: an error is in the result."""
     started = time.perf_counter_ns()
-    parts: list[bytes] = []
-    error = None
+    data, count, error = b"", 0, None
     try:
         with job.screen.lock:
-            _encode_locked(job, parts)
+            parts = _encode_locked(job)
+        count = len(parts) // 2
+        data = framebuffer_update(parts, count, job.settings.last_rect) if parts else b""
     except Exception as problem:  # whatever an encoder does costs its client, nobody else
         log.exception("VNC: encoding %d failed", job.settings.encoding)
         error = f"the encoder failed: {problem}"
-    last_rect = job.settings.last_rect
-    data = framebuffer_update(parts, last_rect) if parts and error is None else b""
-    return JobResult(data, len(parts), time.perf_counter_ns() - started, error)
+    return JobResult(data, count, time.perf_counter_ns() - started, error)
 
 
-def _encode_locked(job: Job, parts: list[bytes]) -> None:
+def _encode_locked(job: Job) -> list[bytes]:
+    """Header and payload of each rectangle, in turn."""
     how = job.settings
+    parts: list[bytes] = []
     for rect in job.rectangles:
         if job.cancelled:
-            return
+            break
         encoded = job.encoder.encode(
             job.screen.area(rect),
             rect.x,
@@ -88,4 +89,6 @@ def _encode_locked(job: Job, parts: list[bytes]) -> None:
             how.compress,
             how.last_rect,
         )
-        parts += (rectangle(e.x, e.y, e.width, e.height, e.encoding, e.payload) for e in encoded)
+        for each in encoded:
+            parts += (each.header(), each.payload)
+    return parts

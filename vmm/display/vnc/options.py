@@ -24,6 +24,13 @@ ANONYMOUS = "anon"
 _MAX_PORT = 65535
 
 
+class EncodeIn(Enum):
+    """Where updates are encoded: in vnc_worker off the BQL, or in the main loop under it."""
+
+    WORKER = "worker"
+    MAIN_LOOP = "mainloop"
+
+
 class Share(Enum):
     """What happens when clients meet: QEMU's VncSharePolicy."""
 
@@ -93,6 +100,21 @@ class VncOptions:
         """Whether a client must prove who it is: a password, or a certificate of its own."""
         with_certificate = self.tls_creds not in (None, ANONYMOUS) and self.verify_peer
         return self.password or with_certificate
+
+
+def parse_displays(texts: tuple[str, ...]) -> tuple[VncOptions, ...]:
+    """All ``--vnc`` strings; their ids are QEMU's, ``default``, ``vnc2`` and so on.
+
+    Raises:
+        VmmError: one of them is wrong, or two have one id.
+    """
+    displays: list[VncOptions] = []
+    for number, text in enumerate(texts, 1):
+        display = parse_vnc(text, "default" if number == 1 else f"vnc{number}")
+        if any(each.id == display.id for each in displays):
+            raise VmmError(f"--vnc {text}: there is another display with the id '{display.id}'")
+        displays.append(display)
+    return tuple(displays)
 
 
 def parse_vnc(text: str, display_id: str = "default") -> VncOptions:

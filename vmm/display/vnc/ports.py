@@ -123,8 +123,11 @@ class InputRouter(Protocol):
     def sync(self) -> None:
         """End of one report."""
 
-    def on_leds(self, callback: Callable[[Any], None]) -> Any:
-        """Call back when the lights change."""
+    def on_leds(self, callback: Callable[[Any], None]) -> Callable[[], None]:
+        """Call back when the lights change, in any thread; returns what ends that."""
+
+    def forget_position(self) -> None:
+        """The next absolute position is another client's."""
 
 
 class LoopOwner(Protocol):

@@ -141,6 +141,12 @@ class VncServer:
             return None
         return _SUBTYPE_NAMES[credentials.subtypes(self.options)[0]]
 
+    @property
+    def auth_words(self) -> str:
+        """How query-vnc says it: none, vnc, vencrypt+x509+vnc and so on."""
+        subtype = self.vencrypt
+        return self.auth if subtype is None else f"vencrypt+{subtype.replace('-', '+')}"
+
     def clients(self) -> list[ClientInfo]:
         """Everybody who is connected, also before authentication."""
         return [client.info() for client in self._clients]
@@ -166,10 +172,8 @@ class VncServer:
             return {"enabled": False}
         first = addresses[0].as_qapi()
         del first["websocket"]
-        subtype = self.vencrypt
-        auth = self.auth if subtype is None else f"vencrypt+{subtype.replace('-', '+')}"
         clients = [client.as_qapi() for client in self.clients()]
-        return {"enabled": True, **first, "auth": auth, "clients": clients}
+        return {"enabled": True, **first, "auth": self.auth_words, "clients": clients}
 
     def query_vnc_server(self) -> dict[str, Any]:
         """QAPI's VncInfo2."""
@@ -249,6 +253,7 @@ class VncServer:
         watch, options = self._watch, self.options
         watch.refresh()  # without an active client the copy has become old
         updates = ClientUpdates(client.connection, self._jobs, watch, self._router, options.lossy)
+        self._router.forget_position()
         client.connection.start(*updates.size, watch.console.name)
         self._emit("VNC_INITIALIZED", client)
         self._loop.call_soon(watch.poke)  # when this has returned, it counts as active

@@ -102,7 +102,7 @@ class ClientUpdates:
         """Pixels of updates that begin from now on have this format."""
         self.wishes = self.wishes.with_format(wanted)
         if not wanted.true_colour:
-            self._outlet.send(messages.palette_332())
+            self._outlet.send(messages.colour_map(wanted.colour_map()))
         self._set_room()
 
     def request(self, event: UpdateRequest) -> None:
@@ -186,7 +186,8 @@ class ClientUpdates:
             return 0
         if self._pending:
             pending, self._pending = self._pending, {}
-            self._outlet.send(messages.framebuffer_update([each() for each in pending.values()]))
+            parts = [each() for each in pending.values()]
+            self._outlet.send(messages.framebuffer_update(parts, len(parts)))
         return self._push_job()
 
     def _push_job(self) -> int:
@@ -231,7 +232,7 @@ class ClientUpdates:
 
     def _set_room(self) -> None:
         width, height = self.size
-        self._outlet.set_room(width * height * self.wishes.format.bits_per_pixel // 8)
+        self._outlet.set_room(width * height * self.wishes.format.bytes_per_pixel)
 
     # Pseudo-rectangles, made when they are sent.
 

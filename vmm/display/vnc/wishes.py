@@ -3,16 +3,10 @@
 
 from dataclasses import dataclass, replace
 
-from vmm.display.encodings import SUPPORTED
+from vmm.display.encodings import COPYRECT, DEFAULT_COMPRESS, RAW, SUPPORTED
 from vmm.display.pixels import NATIVE, PixelFormat
 from vmm.display.rfb.numbers import COMPRESS_LEVELS, QUALITY_LEVELS, Pseudo
 from vmm.display.vnc.jobs import EncodeSettings
-
-RAW, COPY_RECT = 0, 1
-DEFAULT_COMPRESS = 2
-"""Level 0 to 9 for a client that names none."""
-PALETTE_332 = PixelFormat(8, 8, False, True, 7, 7, 3, 5, 2, 0)
-"""What a client with a colour map gets: the map is fixed to these colours, as QEMU does."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +21,7 @@ class Wishes:
 
     def with_encodings(self, encodings: tuple[int, ...]) -> "Wishes":
         """After SetEncodings: the first encoding that is known here wins, as do levels."""
-        real = (e for e in encodings if e in SUPPORTED and e != COPY_RECT)
+        real = (e for e in encodings if e in SUPPORTED and e != COPYRECT)
         quality = (QUALITY_LEVELS.index(e) for e in encodings if e in QUALITY_LEVELS)
         compress = (COMPRESS_LEVELS.index(e) for e in encodings if e in COMPRESS_LEVELS)
         return replace(
@@ -39,8 +33,8 @@ class Wishes:
         )
 
     def with_format(self, wanted: PixelFormat) -> "Wishes":
-        """After SetPixelFormat; check ``wanted.true_colour`` for whether it needs the palette."""
-        return replace(self, format=wanted if wanted.true_colour else PALETTE_332)
+        """After SetPixelFormat."""
+        return replace(self, format=wanted)
 
     @property
     def resizable(self) -> bool:

@@ -62,3 +62,19 @@ typedef struct VirtioBlkStats {
     uint64_t irqs;
 } VirtioBlkStats;
 void virtio_blk_stats(const VirtioBlk *blk, unsigned queue, VirtioBlkStats *out);
+enum VirtioBlkAcctType {
+    VIRTIO_BLK_ACCT_READ,
+    VIRTIO_BLK_ACCT_WRITE,
+    VIRTIO_BLK_ACCT_FLUSH,
+    VIRTIO_BLK_ACCT_UNMAP,
+    ...
+};
+#define VIRTIO_BLK_ACCT_BOUNDARIES ...
+typedef struct VirtioBlkAcct {
+    uint64_t operations, failed, invalid, bytes, ticks;
+    uint64_t highest_offset;
+    uint64_t bins[...];
+} VirtioBlkAcct;
+void virtio_blk_acct(const VirtioBlk *blk, unsigned queue, unsigned type, VirtioBlkAcct *out);
+int virtio_blk_set_boundaries(VirtioBlk *blk, unsigned type, const uint64_t *ticks,
+                              unsigned count);
