@@ -33,8 +33,10 @@ from vmm.errors import VmmError, check, check_pointer
 from vmm.events import EventBus
 from vmm.hotplug import Hotplug
 from vmm.input.build import build_input
+from vmm.machine_object import MachineObject
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
+from vmm.object_types import type_registry
 from vmm.qom import QomTree
 from vmm.requests import Request, Requests
 from vmm.runstate import MachineControl
@@ -58,7 +60,9 @@ class Machine:
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
         self.accel_choice: AccelChoice = choose_accelerator(config.accel)
+        self.types = type_registry()
         self.qom = QomTree()
+        self.qom.add("/machine", MachineObject(config, self.accel_choice.name))
         self.events = EventBus()
         self.trace = trace_as_asked(config.trace, self.events)
         self.cpus: list[X86Cpu] = []
@@ -125,7 +129,7 @@ class Machine:
 
     def _open_recorder(self) -> Recorder:
         try:
-            return Recorder(self.config.recording, vm_name=self.config.kernel.stem)
+            return Recorder(self.config.recording, vm_name=self.config.vm_name)
         except OSError as error:
             raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
 
@@ -210,7 +214,7 @@ class Machine:
             self.control.vcpus_paused,
         )
         recorder = self._recorder_native()
-        self.hotplug = Hotplug(self.bql, self.qom, self.events, bus, recorder)
+        self.hotplug = Hotplug(self.bql, self.qom, self.types, self.events, bus, recorder)
         self._on_close(self.hotplug.close)
         for options in self.config.objects:
             self.hotplug.object_add(options.type, options.id, options.properties)
@@ -279,6 +283,8 @@ class Machine:
         self.add_region(kind, base, size, name, ops, region.native, lock_free=lock_free)
 
     def _build_disks(self) -> None:
+        for node in self.config.blockdevs:
+            self.hotplug.nodes.add(node)
         for options in self.config.drives:
             self.notes += self.hotplug.add_drive(options, self.config.drives)
 

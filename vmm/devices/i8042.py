@@ -20,7 +20,7 @@ from vmm._native import lib
 from vmm.devices.ps2_keyboard import Ps2Keyboard
 from vmm.devices.ps2_mouse import Ps2Mouse
 from vmm.input.scancodes import BREAK1, BREAK2, TO_SET1
-from vmm.qom import QomObject
+from vmm.qom import Device
 
 DATA_PORT, COMMAND_PORT = 0x60, 0x64
 KEYBOARD_IRQ, MOUSE_IRQ = 1, 12
@@ -46,7 +46,7 @@ PULSE = 0xF0
 _OWN, _KEYBOARD, _MOUSE = 1, 2, 3
 
 
-class I8042(QomObject):
+class I8042(Device):
     """The controller with a keyboard and a mouse plugged in.
 
     Args:
