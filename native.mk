@@ -29,7 +29,7 @@ GUEST_SRCS := $(filter-out vmm/guest/platform_bare.c,$(wildcard vmm/guest/*.c))
 SRCS := $(wildcard vmm/native/*.c profiler/recorder/*.c) $(GUEST_SRCS)
 # The kvm accelerator runs x86-64 guests on x86-64; elsewhere there is the qtest accelerator.
 ifeq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
-SRCS := $(filter-out vmm/native/vcpu_kvm.c vmm/native/kvm_emulation.c vmm/native/kvm_state.c,$(SRCS))
+SRCS := $(filter-out $(addprefix vmm/native/,vcpu_kvm.c kvm_emulation.c kvm_state.c kvm_reset.c),$(SRCS))
 endif
 OBJS := $(SRCS:%.c=$(OUT)/%.o)
 LIB := $(OUT)/libbqlvmm.a

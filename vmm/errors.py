@@ -3,11 +3,35 @@
 
 import errno as _errno
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 
 class VmmError(Exception):
     """Something a person can fix: the message is one line and names the way out."""
+
+    QAPI_CLASS: ClassVar[str] = "GenericError"
+    """QAPI's QapiErrorClass, for monitors."""
+
+
+class DeviceNotFoundError(VmmError):
+    """There is no device or object of this id; the message is QEMU's."""
+
+    QAPI_CLASS = "DeviceNotFound"
+
+    def __init__(self, device_id: str) -> None:
+        super().__init__(f"Device '{device_id}' not found")
+
+
+class KeyedError(VmmError):
+    """An error about one key of a set of keys and values.
+
+    Args:
+        key: which, so that its line in a machine file can be told; nested keys with dots.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class CallbackError(VmmError):

@@ -9,37 +9,43 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmm._native import ffi, lib
 from vmm.accel.base import Accelerator
 from vmm.accel.detect import AccelChoice, choose_accelerator
 from vmm.accel.kvm import KvmAccelerator
 from vmm.accel.qtest import QtestAccelerator
-from vmm.block.backend import BlockBackend, open_backend
-from vmm.block.options import DriveError, DriveOptions
-from vmm.boot import mptable, pvh
+from vmm.boot import linux64, mptable, pvh
+from vmm.boot.loading import BootFiles, read_files
 from vmm.boot.native_guest import NativeGuest
 from vmm.bql import Bql, Recorder
 from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
+from vmm.devices import virtio_slots
+from vmm.devices.block_accounting import TickClock
+from vmm.devices.board import add_measuring_ports, add_serial
 from vmm.devices.python_region import PythonRegion, RegionHandler
-from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
-from vmm.devices.window_mark import MARK_PORT, WindowMark
 from vmm.errors import VmmError, check, check_pointer
 from vmm.events import EventBus
-from vmm.iothread import IoThread
+from vmm.hotplug import Hotplug
+from vmm.input.build import build_input
+from vmm.machine_object import MachineObject
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
+from vmm.object_types import type_registry
 from vmm.qom import QomTree
 from vmm.requests import Request, Requests
+from vmm.runstate import MachineControl
+from vmm.trace import trace_as_asked
 
-SCRATCH_PORT = 0x5F8
-PYTHON_SCRATCH_PORT = 0x5E8
-WORKERS = 64
-WORKER_IDLE_NS = 10_000_000_000
+if TYPE_CHECKING:
+    from vmm.display.console import Console
+    from vmm.display.framebuffer import Framebuffer
+    from vmm.display.vnc.displays import VncDisplays
 
 log = logging.getLogger("vmm.machine")
 
@@ -54,14 +60,21 @@ class Machine:
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
         self.accel_choice: AccelChoice = choose_accelerator(config.accel)
+        self.types = type_registry()
         self.qom = QomTree()
+        self.qom.add("/machine", MachineObject(config, self.accel_choice.name))
         self.events = EventBus()
+        self.trace = trace_as_asked(config.trace, self.events)
         self.cpus: list[X86Cpu] = []
-        self.disks: list[VirtioBlkDevice] = []
         self.notes: list[str] = []
         """One-line remarks for the person who starts the machine; usually none."""
         self.running_since_ns: int | None = None
+        self.framebuffer: Framebuffer | None = None
+        self.scratch: Any = None
+        self.vnc: VncDisplays | None = None
+        self._guest: NativeGuest | None = None
         self._python_regions: list[PythonRegion] = []
+        self._reset_handlers: list[Callable[[], None]] = []
         self._undo = ExitStack()
         try:
             self._build()
@@ -78,11 +91,16 @@ class Machine:
     def _build(self) -> None:
         self._build_core()
         self._build_accelerator()
+        self._build_display()
         self._build_cpus()
-        self._build_iothreads()
+        self._build_hotplug()
         self._build_devices()
+        self.input = build_input(self)
+        self._on_close(self.input.close)
         self._build_disks()
+        self._build_vnc()
         self._load()
+        self._build_monitors()
 
     # Core: lock, loop, memory, address spaces.
 
@@ -92,6 +110,7 @@ class Machine:
         if config.record:
             self.recorder = self._open_recorder()
             self._on_close(self._close_recorder)
+        self.tick_clock = TickClock(self.recorder)
         self.bql = Bql(config.bql_policy, self.recorder)
         self._on_close(self.bql.close)
         if self.recorder is not None:
@@ -106,10 +125,11 @@ class Machine:
         self._on_close(lib.iospace_free, self.iospace)
         self.requests = Requests(self.main_loop.asyncio)
         self._on_close(self.requests.close)
+        self.control = MachineControl(self, config.run, self.main_loop.asyncio)
 
     def _open_recorder(self) -> Recorder:
         try:
-            return Recorder(self.config.recording, vm_name=self.config.kernel.stem)
+            return Recorder(self.config.recording, vm_name=self.config.vm_name)
         except OSError as error:
             raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
 
@@ -126,7 +146,7 @@ class Machine:
         if self.accel_choice.name == "kvm":
             self.accelerator: Accelerator = KvmAccelerator()
         else:
-            guest = self._native_guest()
+            guest = self._guest = self._native_guest()
             self.accelerator = QtestAccelerator(self.iospace, guest.function, guest.opaque)
         self._on_close(self.accelerator.close)
         for gpa, size, host in self.memory.regions():
@@ -142,9 +162,26 @@ class Machine:
                 "the qtest accelerator executes no CPU: only --kernel micro runs on it"
                 f" ({self.accel_choice.reason})"
             )
-        guest = NativeGuest(self.memory, self.config.command_line)
+        guest = NativeGuest(self.memory, self._command_line())
         self._on_close(guest.close)
         return guest
+
+    @cached_property
+    def console(self) -> "Console":
+        """What is on the screen; a black one without a framebuffer."""
+        from vmm.display.console import Console  # noqa: PLC0415
+
+        return Console(self.config.kernel.stem, self.main_loop.asyncio)
+
+    def _build_display(self) -> None:
+        options = self.config.framebuffer
+        if options is None:
+            return
+        # Here, as in console and screendump: numpy and Pillow take as long to load as a machine
+        # without a screen takes to start.
+        from vmm.display.build import build_framebuffer  # noqa: PLC0415
+
+        self.framebuffer = build_framebuffer(self, options, self._guest)
 
     def _build_cpus(self) -> None:
         native = lib.vcpu_set_new(
@@ -167,43 +204,44 @@ class Machine:
 
     # Objects and devices.
 
-    def _build_iothreads(self) -> None:
+    def _build_hotplug(self) -> None:
+        bus = VirtioBus(
+            self.bql.handle,
+            self.memory.native,
+            self.iospace,
+            self.main_loop.context,
+            self.accelerator,
+            self.control.vcpus_paused,
+        )
+        recorder = self._recorder_native()
+        self.hotplug = Hotplug(self.bql, self.qom, self.types, self.events, bus, recorder)
+        self._on_close(self.hotplug.close)
         for options in self.config.objects:
-            iothread = IoThread(options.id)
-            for name, value in options.properties.items():
-                iothread.set(name, value)
-            self.qom.add(f"/objects/{options.id}", iothread)
-            iothread.realize(self._recorder_native())
-            self._on_close(self._end_iothread, iothread)
+            self.hotplug.object_add(options.type, options.id, options.properties)
 
-    def _end_iothread(self, iothread: IoThread) -> None:
-        with self.bql.blocked(lib.BQLREC_BLOCKED_JOIN):
-            iothread.unrealize()
+    @property
+    def disks(self) -> list[VirtioBlkDevice]:
+        """The disks that are plugged in."""
+        return self.hotplug.disks
 
     def _build_devices(self) -> None:
-        self._serial_irq = ffi.new(
-            "IrqLine *", {"vm_fd": self.accelerator.irq_vm_fd, "gsi": COM1_IRQ}
-        )
-        self.serial = SerialPort(self.config.serial, self.main_loop, self._serial_irq)
+        self.serial = add_serial(self)
         self._on_close(self.serial.close)
-        serial_ops = lib.ops_serial16550()
-        self.add_region(lib.IO_PIO, COM1_BASE, 8, "serial", serial_ops, self.serial.native)
-        exit_ops = lib.ops_debug_exit()
-        port, ports = lib.DEBUG_EXIT_PORT, lib.DEBUG_EXIT_PORTS
-        self.add_region(lib.IO_PIO, port, ports, "debug-exit", exit_ops, self.requests.native)
-        self._scratch = ffi.new("uint64_t *")
-        scratch_ops = lib.ops_scratch_register()
-        self.add_region(lib.IO_PIO, SCRATCH_PORT, 4, "scratch", scratch_ops, self._scratch)
-        self.add_python_region(
-            lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", _PythonScratch()
-        )
-        copy = self.recorder if self.config.window_recording else None
-        self.window_mark = WindowMark(Path(copy.path) if copy else None, self._sync_clock)
-        self.add_python_region(
-            lib.IO_PIO, MARK_PORT, 1, "bqlscope-mark", self.window_mark, lock_free=True
-        )
+        self.window_mark = add_measuring_ports(self)
 
-    def _sync_clock(self) -> None:
+    def _build_vnc(self) -> None:
+        if not self.config.vnc:
+            return
+        from vmm.display.vnc.displays import VncDisplays  # noqa: PLC0415 - as in _build_display
+
+        host = (self.main_loop, self.bql, self.events)
+        options = self.config
+        self.vnc = VncDisplays(options.vnc, self.console, self.input, *host, options.vnc_encode)
+        self._on_close(self.vnc.close)
+        self.notes += self.vnc.notes()
+
+    def sync_clock(self) -> None:
+        """Store a fresh clock calibration in the recording, if there is one."""
         if self.recorder is not None:
             self.recorder.sync_clock()
 
@@ -245,78 +283,103 @@ class Machine:
         self.add_region(kind, base, size, name, ops, region.native, lock_free=lock_free)
 
     def _build_disks(self) -> None:
-        pool = lib.worker_pool_new(WORKERS, WORKER_IDLE_NS, self._recorder_native())
-        self._pool = check_pointer(ffi, pool, "creating the worker pool")
-        self._on_close(lib.worker_pool_free, self._pool)
-        bus = VirtioBus(
-            self.bql.handle,
-            self.memory.native,
-            self.iospace,
-            self.main_loop.context,
-            self.accelerator,
-        )
-        for slot, options in enumerate(self.config.drives):
-            backend = self._open_drive(options)
-            self._on_close(backend.close)
-            self.notes += backend.notes
-            disk = VirtioBlkDevice(f"disk{slot}", slot)
-            self.qom.add(f"/machine/peripheral/{disk.id}", disk)
-            disk.apply(options)
-            disk.drive = options.id or f"drive{slot}"
-            self._link_iothreads(disk, options)
-            disk.realize(bus, backend.native)
-            self.disks.append(disk)
-            self._on_close(disk.unrealize)
+        for node in self.config.blockdevs:
+            self.hotplug.nodes.add(node)
+        for options in self.config.drives:
+            self.notes += self.hotplug.add_drive(options, self.config.drives)
 
-    def _open_drive(self, options: DriveOptions) -> BlockBackend:
-        try:
-            return open_backend(options, self._pool)
-        except (DriveError, OSError) as error:
-            twice = [d for d in self.config.drives if d.file and d.file == options.file]
-            hint = " (this machine has it as two drives)" if len(twice) > 1 else ""
-            raise VmmError(f"--drive: {error}{hint}") from None
-
-    def _link_iothreads(self, disk: VirtioBlkDevice, options: DriveOptions) -> None:
-        if options.iothread:
-            disk.set("iothread", self.qom.find(options.iothread, IoThread.TYPE))
-        mapped = [self.qom.find(name, IoThread.TYPE) for name in options.iothread_vq_mapping]
-        disk.mapped = tuple(thread for thread in mapped if isinstance(thread, IoThread))
+    def _command_line(self) -> str:
+        """What the user gave, and what only the VMM knows: in front where a later word wins."""
+        text, screen = self.config.command_line, self.config.framebuffer
+        if self.config.micro_guest:
+            return f"{screen.guest_parameter()} {text}" if screen is not None else text
+        return " ".join([text, virtio_slots.linux_parameters()]).strip()
 
     def _load(self) -> None:
         if self.accel_choice.name != "kvm":
             return  # the native guest needs no loading
-        text = self.config.command_line
-        if not self.config.micro_guest:
-            text = " ".join([text, *(disk.linux_parameter() for disk in self.disks)]).strip()
-        boot = pvh.BootFiles(self.config.kernel, text, self.config.initrd)
+        files = BootFiles(self.config.kernel, self._command_line(), self.config.initrd)
+        self._image = read_files(files)
+        self._linux64 = self.config.framebuffer is not None and linux64.is_linux(files.kernel)
+        if self.config.framebuffer and not (self._linux64 or self.config.micro_guest):
+            self.notes.append(f"{files.kernel} is no Linux: nothing tells it of the screen")
+        self._boot()
+
+    def _boot(self) -> None:
+        """Boot files and tables into memory, CPU 0 at the kernel's entry."""
+        if self._guest is not None:
+            self._guest.reset()
+            return
         mptable.write(self.memory, self.config.cpus)
-        self.accelerator.set_entry(self.cpus[0].native, pvh.load(self.memory, boot))
+        screen = self.config.framebuffer
+        if screen is not None and self._linux64:
+            entry = linux64.load(self.memory, self._image, screen)
+        else:
+            entry = pvh.load(self.memory, self._image)
+        self.accelerator.set_entry(self.cpus[0].native, entry)
+
+    def _build_monitors(self) -> None:
+        if self.config.monitors:
+            from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
+
+            self._on_close(Monitors(self, self.config.monitors).close)
 
     # Running.
 
-    def start(self) -> None:
-        """Let the vCPUs run."""
-        self.running_since_ns = time.monotonic_ns()
-        resume_all(self.cpus)
-
-    def stop(self) -> None:
-        """Pause all vCPUs and wait until they are paused."""
-        pause_all(self.cpus)
-
     def run(self) -> Request:
-        """Run until the guest, a device or :meth:`Requests.file` asks for the end.
+        """Run until the guest, a device or ``control.quit()`` ends the machine; see MachineControl.
 
         Raises:
             CallbackError: a Python device callback raised; its exception is the cause.
+            VmmError: a reset failed.
         """
-        self.start()
-        request = self.main_loop.asyncio.run_until_complete(self.requests.wait())
-        self.stop()
+        self.running_since_ns = time.monotonic_ns()
+        self.control.begin()
+        request = self.main_loop.asyncio.run_until_complete(self.control.serve())
+        pause_all(self.cpus)
         self.serial.flush()
-        self._sync_clock()
+        self.sync_clock()
         for region in self._python_regions:
             request.raise_callback_error(region.error)
         return request
+
+    async def screendump(self, path: Path, image_format: str = "ppm") -> None:
+        """Write what the screen shows as ``png`` or ``ppm``; see vmm.display.screendump."""
+        from vmm.display.screendump import screendump  # noqa: PLC0415
+
+        await screendump(self.console, path, image_format)
+
+    def on_reset(self, handler: Callable[[], None]) -> None:
+        """Call ``handler`` at each system reset: main thread, under the BQL, the vCPUs stopped."""
+        self._reset_handlers.append(handler)
+
+    # What MachineControl does to a machine; see vmm.runstate.Controlled.
+
+    def start_vcpus(self) -> None:
+        """Let the vCPUs run."""
+        self.accelerator.start_clock([cpu.native for cpu in self.cpus])
+        resume_all(self.cpus)
+
+    def stop_vcpus(self) -> None:
+        """Pause all vCPUs and wait until they are paused."""
+        pause_all(self.cpus)
+        self.accelerator.stop_clock()
+
+    def drain_disks(self) -> None:
+        """No disk request is in flight from here on; then flush."""
+        self.hotplug.drain()
+
+    def undrain_disks(self) -> None:
+        """Disks take requests again."""
+        self.hotplug.undrain()
+
+    def system_reset(self) -> None:
+        """Devices first, so that they lower their interrupts, then vCPUs, then the boot files."""
+        self.hotplug.reset()
+        for handler in self._reset_handlers:
+            handler()
+        self.accelerator.reset([cpu.native for cpu in self.cpus])
+        self._boot()
 
     def close(self) -> None:
         """Stop the vCPUs and take everything apart. Idempotent."""
@@ -328,16 +391,3 @@ class Machine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-class _PythonScratch:
-    """Plain state behind a Python handler: the yardstick for Python device callbacks."""
-
-    def __init__(self) -> None:
-        self._value = 0
-
-    def read(self, offset: int, size: int) -> int:
-        return self._value >> (8 * offset)
-
-    def write(self, offset: int, value: int, size: int) -> None:
-        self._value = value

@@ -9,6 +9,7 @@ from vmm.errors import VmmError, check, check_pointer
 LOW_RAM_LIMIT = 0xC000_0000
 HIGH_RAM_BASE = 0x1_0000_0000
 PAGE = 4096
+_ZERO_CHUNK = 1 << 20
 
 
 class GuestMemory:
@@ -65,6 +66,17 @@ class GuestMemory:
             source = ffi.from_buffer(data)
             what = f"guest address 0x{gpa:x}"
             check(lib.guest_memory_write(self.native, gpa, source, len(data)), what)
+
+    def fill_zero(self, gpa: int, length: int) -> None:
+        """Zero bytes of guest memory.
+
+        Raises:
+            OSError: EFAULT, not all of the range is RAM; what is before that is zeroed.
+        """
+        zeroes = bytes(min(length, _ZERO_CHUNK))
+        for done in range(0, length, _ZERO_CHUNK):
+            left = length - done
+            self.write(gpa + done, zeroes if left >= len(zeroes) else zeroes[:left])
 
     def close(self) -> None:
         """Unmap. No thread may use the memory any more."""

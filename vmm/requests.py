@@ -2,6 +2,7 @@
 """What vCPUs and devices ask of the main loop, as an awaitable."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -11,7 +12,7 @@ from vmm.errors import CallbackError, check_pointer
 
 
 class RequestKind(Enum):
-    """Why the VM is to end; the values are C's."""
+    """What is asked for; the values are C's."""
 
     DEBUG_EXIT = 1
     SHUTDOWN = 2
@@ -19,6 +20,12 @@ class RequestKind(Enum):
     GUEST_CRASH = 4
     INTERNAL_ERROR = 5
     CALLBACK_ERROR = 6
+    TRIPLE_FAULT = 7
+
+    @property
+    def is_reset(self) -> bool:
+        """Whether a machine answers it with a system reset."""
+        return self in (RequestKind.RESET, RequestKind.TRIPLE_FAULT)
 
 
 @dataclass(frozen=True)
@@ -42,19 +49,21 @@ class Requests:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.native: Any = check_pointer(ffi, lib.vm_requests_new(), "creating the request slot")
         self._loop = loop
-        self._taken: asyncio.Future[Request] = loop.create_future()
+        self._taken: deque[Request] = deque()
+        self._arrived = asyncio.Event()
         self._fd = lib.vm_requests_fd(self.native)
         loop.add_reader(self._fd, self._readable)
 
     def _readable(self) -> None:
         raw = ffi.new("VmRequest *")
-        if not lib.vm_request_take(self.native, raw) or self._taken.done():
+        if not lib.vm_request_take(self.native, raw):
             return
         message = ffi.string(raw.message).decode(errors="replace")
-        self._taken.set_result(Request(RequestKind(raw.kind), raw.code, raw.vcpu, message))
+        self._taken.append(Request(RequestKind(raw.kind), raw.code, raw.vcpu, message))
+        self._arrived.set()
 
     def file(self, kind: RequestKind, code: int, message: str) -> None:
-        """Ask for the end from the control plane (signals, a monitor)."""
+        """Ask for something from Python, in any thread."""
         lib.vm_request_file(
             self.native,
             ffi.cast("int", kind.value),
@@ -64,9 +73,17 @@ class Requests:
             ffi.new("char[]", message.encode()),
         )
 
+    def drop_resets(self) -> None:
+        """Forget resets that were asked for so far: one answers them all. The vCPUs are stopped."""
+        self._readable()
+        self._taken = deque(each for each in self._taken if not each.kind.is_reset)
+
     async def wait(self) -> Request:
-        """The first request."""
-        return await self._taken
+        """The next request."""
+        while not self._taken:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._taken.popleft()
 
     def close(self) -> None:
         """Stop watching and free; no vCPU may run any more."""

@@ -34,6 +34,9 @@ VERBS: dict[str, Verb] = {
     "attach": Verb(
         "profiler.commands.attach:attach", "Poll the lock statistics of a QEMU that runs already."
     ),
+    "monitor": Verb(
+        "profiler.commands.monitor:monitor", "Ask a running VM, ours or QEMU, and steer it."
+    ),
     "devices": Verb(
         "profiler.commands.devices:devices", "Name the devices in the recording of a QEMU."
     ),

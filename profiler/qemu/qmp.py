@@ -30,7 +30,7 @@ _T = TypeVar("_T")
 
 CONNECT_TIMEOUT = 5.0
 COMMAND_TIMEOUT = 10.0
-_LARGEST_ANSWER = 16 << 20  # bytes; the memory map of a machine with 1000 devices has about 1 MiB
+LARGEST_ANSWER = 16 << 20  # bytes; the memory map of a machine with 1000 devices has about 1 MiB
 
 
 class QmpError(UserError):
@@ -61,17 +61,17 @@ class Qmp:
         """
         self.address = address
         self._command_timeout = command_timeout
-        sock = _connect(address, connect_timeout)
+        sock = open_monitor(address, connect_timeout)
         self._peer_pid = _peer_pid(sock)
         sock.setblocking(False)
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(lambda _loop, _context: None)
-        self._client = QMPClient(readbuflen=_LARGEST_ANSWER)
+        self._client = QMPClient(readbuflen=LARGEST_ANSWER)
         try:
             self._run(self._client.connect(sock), connect_timeout)
         except Exception as error:  # the library also asserts that its peer does not go meanwhile
             self._give_up(sock)
-            raise _no_greeting(address, error, connect_timeout) from error
+            raise no_greeting(address, error, connect_timeout) from error
         except BaseException:
             self._give_up(sock)
             raise
@@ -166,7 +166,8 @@ class Qmp:
         return self._loop.run_until_complete(asyncio.wait_for(what, timeout))
 
 
-def _connect(address: str, timeout: float) -> socket.socket:
+def open_monitor(address: str, timeout: float) -> socket.socket:
+    """A connection to the path of a Unix socket, or HOST:PORT on this machine. Raises QmpError."""
     host, _, port = address.rpartition(":")
     if host and port.isascii() and port.isdigit() and not Path(address).exists():
         return _connect_tcp(host.strip("[]"), int(port), timeout)
@@ -210,7 +211,8 @@ def _not_connected(address: str, error: Exception) -> QmpError:
     return QmpError(f"cannot connect to the monitor {address}: {hint}")
 
 
-def _no_greeting(address: str, error: Exception, timeout: float) -> QmpError:
+def no_greeting(address: str, error: Exception, timeout: float) -> QmpError:
+    """What to tell when a monitor was reached and the session did not come about."""
     if isinstance(error, TimeoutError):
         return QmpError(
             f"the monitor {address} says nothing for {timeout:g} s: another client uses it (give"

@@ -83,7 +83,7 @@ def test_a_triple_fault_is_a_crash_in_one_line(tmp_path: Path) -> None:
     result = run_code(tmp_path, b"\x0f\x0b")  # ud2, and no table to look a handler up in
     assert result.status == 1
     assert result.complaint() == "bqlscope: guest stopped: triple fault on CPU 0"
-    assert result.report["ended"]["kind"] == "guest_crash"
+    assert result.report["ended"]["kind"] == "triple_fault"
 
 
 def test_a_guest_that_halts_for_ever_obeys_the_end(tmp_path: Path) -> None:

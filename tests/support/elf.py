@@ -36,6 +36,7 @@ class ElfBuilder:
 
     loads: list[Load] = field(default_factory=lambda: [Load(0x10_0000, b"\xf4" * 64, 128)])
     notes: bytes | None = field(default_factory=lambda: pvh_note(0x10_0000))
+    entry: int = 0x10_0000
     elf_class: int = 2
     machine: int = 62
     header_entry_size: int = PHDR.size
@@ -54,6 +55,6 @@ class ElfBuilder:
             body += data
         ident = b"\x7fELF" + bytes([self.elf_class, 1, 1]) + bytes(9)
         offset = EHDR.size if self.header_offset is None else self.header_offset
-        fields = (2, self.machine, 1, 0, offset, 0, 0, EHDR.size)
+        fields = (2, self.machine, 1, self.entry, offset, 0, 0, EHDR.size)
         counts = (self.header_entry_size, len(pieces), 0, 0, 0)
         return EHDR.pack(ident, *fields, *counts) + headers + body

@@ -91,8 +91,11 @@ def holds_pattern(image: Path, length: int, seed: int) -> bool:
 
 
 def command_line(*options: str, program: Sequence[str] = ()) -> list[str]:
-    """The command that runs a VM; ``program`` goes in front (a wrapper)."""
-    return [*program, sys.executable, "-m", "vmm", "run", *options]
+    """The command that runs a VM; ``program`` goes in front (a wrapper).
+
+    A guest that resets itself ends the VM: a test that goes wrong so must not go on for ever.
+    """
+    return [*program, sys.executable, "-m", "vmm", "run", "--no-reboot", *options]
 
 
 def environment(runtime: Path | None) -> dict[str, str]:
@@ -191,6 +194,7 @@ def start_vm(
     finally:
         if vm.process.poll() is None:
             vm.process.kill()
+        if vm.process.stdout is not None and not vm.process.stdout.closed:
             vm.process.communicate()
 
 

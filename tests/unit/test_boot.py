@@ -15,6 +15,7 @@ from tests.support.elf import EHDR, PHDR, ElfBuilder, Load, note, pvh_note
 from vmm.boot import pvh
 from vmm.boot.elf import read_kernel
 from vmm.boot.entry import EntryState
+from vmm.boot.loading import BootFiles
 from vmm.boot.native_guest import NativeGuest
 from vmm.errors import VmmError
 from vmm.memory import GuestMemory
@@ -142,13 +143,13 @@ def test_a_segment_outside_guest_memory_is_refused(
     path = tmp_path / "vmlinux"
     path.write_bytes(ElfBuilder(loads=[load]).build())
     with pytest.raises(VmmError, match="does not fit into guest memory of 16M"):
-        pvh.load(memory, pvh.BootFiles(path))
+        pvh.load(memory, BootFiles(path))
 
 
 def test_a_segment_may_end_where_memory_ends(tmp_path: Path, memory: GuestMemory) -> None:
     path = tmp_path / "vmlinux"
     path.write_bytes(ElfBuilder(loads=[Load(16 * MIB - 4, b"last")]).build())
-    pvh.load(memory, pvh.BootFiles(path))
+    pvh.load(memory, BootFiles(path))
     assert memory.read(16 * MIB - 4, 4) == b"last"
 
 
@@ -174,13 +175,13 @@ class StartInfo:
         return [(a, b, c, d) for a, b, c, d in struct.iter_unpack("<QQII", data)]
 
 
-def boot(memory: GuestMemory, files: pvh.BootFiles) -> StartInfo:
+def boot(memory: GuestMemory, files: BootFiles) -> StartInfo:
     entry = pvh.load(memory, files)
     return StartInfo(memory, entry.rbx)
 
 
 def test_the_start_info_is_what_the_abi_says(memory: GuestMemory, kernel: Path) -> None:
-    entry = pvh.load(memory, pvh.BootFiles(kernel, "console=ttyS0"))
+    entry = pvh.load(memory, BootFiles(kernel, "console=ttyS0"))
     info = StartInfo(memory, entry.rbx)
     assert entry == EntryState(rip=0x10_0000, rbx=0x6000)
     assert (info.magic, info.version, info.flags) == (0x336E_C578, 1, 0)
@@ -192,7 +193,7 @@ def test_the_start_info_is_what_the_abi_says(memory: GuestMemory, kernel: Path) 
 def test_the_memory_map_covers_ram_and_keeps_the_hole_below_1m(
     memory: GuestMemory, kernel: Path
 ) -> None:
-    assert boot(memory, pvh.BootFiles(kernel)).map() == [
+    assert boot(memory, BootFiles(kernel)).map() == [
         (0, LOW_RAM_END, 1, 0),
         (LOW_RAM_END, ONE_MIB - LOW_RAM_END, 2, 0),
         (ONE_MIB, 15 * MIB, 1, 0),
@@ -202,7 +203,7 @@ def test_the_memory_map_covers_ram_and_keeps_the_hole_below_1m(
 def test_memory_beyond_3g_continues_above_4g(kernel: Path) -> None:
     memory = GuestMemory(4 << 30)  # never touched, so never there
     try:
-        entries = boot(memory, pvh.BootFiles(kernel)).map()
+        entries = boot(memory, BootFiles(kernel)).map()
     finally:
         memory.close()
     assert entries[2:] == [(ONE_MIB, (3 << 30) - ONE_MIB, 1, 0), (4 << 30, 1 << 30, 1, 0)]
@@ -214,7 +215,7 @@ def test_the_initrd_is_a_page_aligned_module_at_the_end_of_memory(
 ) -> None:
     initrd = tmp_path / "initrd"
     initrd.write_bytes(bytes(i & 0xFF for i in range(size)))
-    info = boot(memory, pvh.BootFiles(kernel, initrd=initrd))
+    info = boot(memory, BootFiles(kernel, initrd=initrd))
     address, length, text, zero = info.module()
     assert (info.modules, length, text, zero) == (1, size, 0, 0)
     assert address % 4096 == 0
@@ -229,26 +230,26 @@ def test_an_initrd_that_would_lie_on_the_kernel_is_refused(
     with initrd.open("wb") as file:
         file.truncate(15 * MIB)
     with pytest.raises(VmmError, match="does not fit beside the kernel"):
-        pvh.load(memory, pvh.BootFiles(kernel, initrd=initrd))
+        pvh.load(memory, BootFiles(kernel, initrd=initrd))
     with pytest.raises(VmmError, match="initrd /nonexistent/i: No such file"):
-        pvh.load(memory, pvh.BootFiles(kernel, initrd=Path("/nonexistent/i")))
+        pvh.load(memory, BootFiles(kernel, initrd=Path("/nonexistent/i")))
 
 
 def test_the_longest_command_line_fits_and_one_byte_more_is_refused(
     memory: GuestMemory, kernel: Path
 ) -> None:
-    assert boot(memory, pvh.BootFiles(kernel, "x" * 0xFFFF)).text() == b"x" * 0xFFFF
+    assert boot(memory, BootFiles(kernel, "x" * 0xFFFF)).text() == b"x" * 0xFFFF
     with pytest.raises(VmmError, match="longer than 65535 bytes"):
-        pvh.load(memory, pvh.BootFiles(kernel, "x" * 0x1_0000))
+        pvh.load(memory, BootFiles(kernel, "x" * 0x1_0000))
     with pytest.raises(VmmError, match="NUL"):
-        pvh.load(memory, pvh.BootFiles(kernel, "a\0b"))
+        pvh.load(memory, BootFiles(kernel, "a\0b"))
 
 
 def test_a_command_line_that_is_no_utf8_reaches_the_guest_byte_for_byte(
     memory: GuestMemory, kernel: Path
 ) -> None:
     text = os.fsdecode(b"caf\xe9=\xff")
-    assert boot(memory, pvh.BootFiles(kernel, text)).text() == b"caf\xe9=\xff"
+    assert boot(memory, BootFiles(kernel, text)).text() == b"caf\xe9=\xff"
 
 
 def test_the_native_guest_needs_memory_for_its_rings() -> None:
@@ -283,7 +284,7 @@ def test_any_damaged_kernel_is_loaded_or_refused_and_nothing_else(
     memory = GuestMemory(4 * MIB)
     try:
         with suppress(VmmError):
-            entry = pvh.load(memory, pvh.BootFiles(path))
+            entry = pvh.load(memory, BootFiles(path))
             assert 0 <= entry.rip < 1 << 32
     finally:
         memory.close()

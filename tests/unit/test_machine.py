@@ -15,7 +15,7 @@ from profiler.model import Blocked
 from profiler.reader import Recording
 from vmm._native import lib
 from vmm.config import MachineConfig, parse_drives, parse_object
-from vmm.devices.virtio_blk import VIRTIO_MMIO_BASE
+from vmm.devices.virtio_slots import VIRTIO_MMIO_BASE
 from vmm.errors import VmmError
 from vmm.machine import Machine
 from vmm.qom import PropertyError
@@ -82,14 +82,16 @@ def test_the_disk_is_linked_to_its_iothread_by_path(image: Path) -> None:
         assert disk.get("bootindex") == 3
 
 
-def test_poll_parameters_change_while_an_iothread_runs_but_the_link_does_not(image: Path) -> None:
+def test_poll_parameters_and_the_link_change_while_an_iothread_runs(image: Path) -> None:
     with Machine(config(image, "iothread=io0")) as machine:
         iothread = machine.qom.resolve("/objects/io0")
         iothread.set("poll-max-ns", 0)
         assert iothread.get("poll-max-ns") == 0
         disk = machine.qom.resolve("/machine/peripheral/disk0")
+        disk.set("iothread", None)
+        assert disk.get("iothread") == ""
         with pytest.raises(PropertyError, match="cannot change once realized"):
-            disk.set("iothread", None)
+            disk.set("serial", "other")
 
 
 def test_a_second_machine_on_the_same_image_is_refused(image: Path) -> None:

@@ -317,11 +317,21 @@ def requests(main_loop: MainLoop) -> Iterator[Requests]:
 
 
 def test_the_first_request_wins(main_loop: MainLoop, requests: Requests) -> None:
-    requests.file(RequestKind.RESET, 5, "first %s %n")
-    requests.file(RequestKind.SHUTDOWN, 6, "second")
+    requests.file(RequestKind.SHUTDOWN, 5, "first %s %n")
+    requests.file(RequestKind.DEBUG_EXIT, 6, "second")
     taken = run(main_loop, requests.wait())
-    assert (taken.kind, taken.code, taken.vcpu) == (RequestKind.RESET, 5, -1)
+    assert (taken.kind, taken.code, taken.vcpu) == (RequestKind.SHUTDOWN, 5, -1)
     assert taken.message == "first %s %n"
+
+
+def test_a_reset_gives_way_to_what_ends_the_machine(
+    main_loop: MainLoop, requests: Requests
+) -> None:
+    requests.file(RequestKind.RESET, 5, "first")
+    requests.file(RequestKind.SHUTDOWN, 6, "second")
+    requests.file(RequestKind.RESET, 7, "third")
+    taken = run(main_loop, requests.wait())
+    assert (taken.kind, taken.code) == (RequestKind.SHUTDOWN, 6)
 
 
 def test_a_long_message_is_cut_and_never_refused(main_loop: MainLoop, requests: Requests) -> None:

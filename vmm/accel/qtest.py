@@ -28,6 +28,13 @@ class QtestAccelerator:
     def map_memory(self, gpa: int, size: int, host_address: int) -> None:
         """Nothing to map: native guests reach RAM through guest_memory_ptr()."""
 
+    def map_logged_memory(self, gpa: int, size: int, host_address: int) -> int:
+        """Nothing to map; see dirty_log."""
+        return 0
+
+    def dirty_log(self, log: int) -> None:
+        """Threads of this process write to memory unseen: there is no log."""
+
     def create_vcpu(self, vcpu_set: Any, index: int, host_cpu: int) -> Any:
         """See Accelerator.create_vcpu."""
         vcpu = check_pointer(
@@ -40,6 +47,17 @@ class QtestAccelerator:
 
     def set_entry(self, vcpu: Any, entry: EntryState) -> None:
         """Native guests have no registers."""
+
+    def reset(self, vcpus: list[Any]) -> None:
+        """The native guest starts anew; see Accelerator.reset."""
+        for vcpu in vcpus:
+            lib.vcpu_qtest_restart(vcpu)
+
+    def stop_clock(self) -> None:
+        """Native guests read the host's clock."""
+
+    def start_clock(self, vcpus: list[Any]) -> None:
+        """See stop_clock."""
 
     def free_vcpu(self, vcpu: Any) -> None:
         """See Accelerator.free_vcpu."""

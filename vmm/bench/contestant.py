@@ -44,7 +44,8 @@ class Job:
 
 def own_command(job: Job) -> list[str]:
     """Command line of this VMM for a job: KVM, one vCPU, the lock recorded."""
-    command = [sys.executable, "-m", "vmm", "run", "--kernel", "micro", "--accel", "kvm"]
+    command = [sys.executable, "-m", "vmm", "run", "--no-reboot"]
+    command += ["--kernel", "micro", "--accel", "kvm"]
     command += ["--smp", "1", "--memory", f"{MEMORY_MB}M", "--append", job.words]
     if job.disk is not None:
         drive = f"file={_escaped(job.disk.path)},cache={job.disk.cache},queue-size={QUEUE_SIZE}"

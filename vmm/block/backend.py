@@ -105,31 +105,77 @@ class BlockBackend:
         self.close()
 
 
-def _open_file(options: DriveOptions, pool: Any) -> Any:
-    filename = ffi.new("char[]", os.fsencode(options.file or ""))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileOptions:
+    """How an image is opened; see BlockOpenOptions in vmm/native/block.h."""
+
+    filename: str
+    read_only: bool = False
+    direct: bool = False
+    no_flush: bool = False
+    aio: str = "io_uring"
+    discard: bool = True
+    locking: bool = True
+
+
+def open_file(options: FileOptions, pool: Any) -> BlockBackend:
+    """Open an image; pool is the ``WorkerPool *`` for blocking work.
+
+    Raises:
+        DriveOpenError: it is missing, locked, empty, a directory or not permitted.
+    """
+    filename = ffi.new("char[]", os.fsencode(options.filename))
     native_options = ffi.new("BlockOpenOptions *")
     native_options.filename = filename
-    native_options.read_only = options.readonly
-    native_options.direct = options.cache == "none"
+    native_options.read_only = options.read_only
+    native_options.direct = options.direct
     native_options.locking = options.locking
     native_options.aio = (
         lib.BLOCK_AIO_IO_URING if options.aio == "io_uring" else lib.BLOCK_AIO_THREADS
     )
-    native_options.no_flush = options.cache == "unsafe"
+    native_options.no_flush = options.no_flush
     native_options.no_discard = not options.discard
     message = ffi.new("char[]", lib.BLOCK_ERR_SIZE)
     native = lib.block_open_file(native_options, pool, message)
     if native == ffi.NULL:
         text = ffi.string(message).decode(errors="replace")
-        raise DriveOpenError(ffi.errno, text, options.file)
-    return native
+        raise DriveOpenError(ffi.errno, text, options.filename)
+    return BlockBackend(native)
 
 
-def _open_null(options: DriveOptions) -> Any:
-    native = lib.block_open_null(options.size, options.latency_us * 1000)
+def open_null(size: int, latency_ns: int) -> BlockBackend:
+    """A disk of ``size`` bytes that reads as zeroes and forgets what is written."""
+    native = lib.block_open_null(size, latency_ns)
     if native == ffi.NULL:
         raise MemoryError
-    return native
+    return BlockBackend(native)
+
+
+def open_filter(
+    child: BlockBackend, delay_us: int, error_every: int, error_errno: int
+) -> BlockBackend:
+    """A filter over ``child`` that delays and fails requests; it takes the native child over.
+
+    Raises:
+        DriveOpenError: no memory; the child stays the caller's.
+    """
+    native = lib.block_open_filter(child.native, delay_us * 1000, error_every, error_errno)
+    if native == ffi.NULL:
+        raise DriveOpenError(errno.ENOMEM, "out of memory")
+    return BlockBackend(native, child.notes)
+
+
+def _open_drive_file(options: DriveOptions, pool: Any) -> BlockBackend:
+    wanted = FileOptions(
+        filename=options.file or "",
+        read_only=options.readonly,
+        direct=options.cache == "none",
+        no_flush=options.cache == "unsafe",
+        aio=options.aio,
+        discard=options.discard,
+        locking=options.locking,
+    )
+    return open_file(wanted, pool)
 
 
 def _notes(options: DriveOptions, limits: BlockLimits) -> tuple[str, ...]:
@@ -162,18 +208,17 @@ def open_backend(options: DriveOptions, pool: Any) -> BlockBackend:
     Raises DriveOpenError (an OSError) when the image is missing, locked, empty, a directory or
     not permitted, and DriveError when the image contradicts an option.
     """
-    native = _open_null(options) if options.driver == "null" else _open_file(options, pool)
-    backend = BlockBackend(native)
+    if options.driver == "null":
+        backend = open_null(options.size, options.latency_us * 1000)
+    else:
+        backend = _open_drive_file(options, pool)
     try:
         _check_block_size(options, backend.limits)
         backend.notes = _notes(options, backend.limits)
         if options.delay_us or options.error_every:
-            filtered = lib.block_open_filter(
-                native, options.delay_us * 1000, options.error_every, options.error_errno
+            backend = open_filter(
+                backend, options.delay_us, options.error_every, options.error_errno
             )
-            if filtered == ffi.NULL:
-                raise DriveOpenError(errno.ENOMEM, "out of memory", options.file)
-            backend = BlockBackend(filtered, backend.notes)
     except BaseException:
         backend.close()
         raise

@@ -26,9 +26,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class ElfImage:
-    """A parsed kernel."""
+    """A parsed kernel: its segments, e_entry (Linux's 64-bit entry), and the PVH entry."""
 
     segments: tuple[Segment, ...]
+    entry: int
     pvh_entry: int
 
 
@@ -56,7 +57,7 @@ def _parse(data: memoryview, path: Path) -> ElfImage:
             else ""
         )
         raise VmmError(f"kernel {path}: not an ELF file{hint}")
-    ident, _, machine, _, _, phoff, _, _, _, phentsize, phnum, *_ = _EHDR.unpack_from(data)
+    ident, _, machine, _, elf_entry, phoff, _, _, _, phentsize, phnum, *_ = _EHDR.unpack_from(data)
     if ident[4] != 2 or machine != EM_X86_64:
         raise VmmError(f"kernel {path}: not a 64-bit x86 ELF file")
     segments: list[Segment] = []
@@ -76,7 +77,7 @@ def _parse(data: memoryview, path: Path) -> ElfImage:
         raise VmmError(f"kernel {path}: no PVH entry note (Linux needs CONFIG_PVH=y)")
     if entry >= 1 << 32:
         raise VmmError(f"kernel {path}: the PVH entry 0x{entry:x} is not a 32-bit address")
-    return ElfImage(tuple(segments), entry)
+    return ElfImage(tuple(segments), elf_entry, entry)
 
 
 def _pvh_entry(notes: memoryview) -> int | None:

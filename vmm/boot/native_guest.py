@@ -23,6 +23,14 @@ class NativeGuest:
         self.opaque: Any = check_pointer(ffi, native, "creating the guest")
         self.function: Any = ffi.addressof(lib, "guest_host_run")
 
+    def map_vram(self, gpa: int, size: int, memory: Any) -> None:
+        """Let the guest draw into ``memory`` (cffi buffer of ``size`` bytes) at ``gpa``."""
+        lib.guest_host_set_vram(self.opaque, gpa, size, memory)
+
+    def reset(self) -> None:
+        """As new; under the BQL, the vCPUs stopped."""
+        lib.guest_host_reset(self.opaque)
+
     def close(self) -> None:
         """Free the state; the vCPU threads have ended."""
         lib.guest_host_free(self.opaque)

@@ -2,10 +2,11 @@
 """Result files are refused before anything runs, not after minutes of measuring."""
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import click
+
+from vmm import files
 
 
 def output_file(
@@ -32,15 +33,4 @@ def write_whole(path: Path, text: str) -> None:
 
     Raises OSError; the file is as it was then.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():  # /dev/null, /dev/stdout: never replace those
-        path.write_text(text, encoding="utf-8")
-        return
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
+    files.write_whole(path, text.encode())

@@ -9,6 +9,7 @@
 
 enum {
     BLK_DEVICE_ID = 2,
+    STATUS_ACKNOWLEDGE = 1,
     CONFIG_CAPACITY = 0,
     CONFIG_NUM_QUEUES = 34,
     WIRE_TYPE_OFFSET = __builtin_offsetof(struct guest_blk_wire, type),
@@ -57,6 +58,17 @@ static const char *find_device(struct guest_blk *blk, const struct platform *pla
     if (mmio && !mmio_first && find_on_mmio(blk, platform, params))
         return 0;
     return missing[params->transport];
+}
+
+bool guest_blk_is_new(struct guest_blk *blk, const struct platform *platform,
+                      const struct guest_params *params)
+{
+    return !find_device(blk, platform, params) && blk->virtio.ops->read_status(&blk->virtio) == 0;
+}
+
+void guest_blk_mark_used(struct guest_blk *blk)
+{
+    blk->virtio.ops->write_status(&blk->virtio, STATUS_ACKNOWLEDGE);
 }
 
 /* Flags and links of the chain header -> data -> status, or header -> status for a flush. */

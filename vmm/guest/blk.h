@@ -52,6 +52,11 @@ struct guest_blk {
 /* Find block device number params->disk and make it ready. NULL or a static one-line message. */
 const char *guest_blk_open(struct guest_blk *blk, struct guest_dma *dma,
                            const struct guest_params *params);
+/* Is the disk that guest_blk_open() would take there, and not marked? Forgets an open one. */
+bool guest_blk_is_new(struct guest_blk *blk, const struct platform *platform,
+                      const struct guest_params *params);
+/* After guest_blk_close(): Status ACKNOWLEDGE, until somebody resets the device. */
+void guest_blk_mark_used(struct guest_blk *blk);
 void guest_blk_close(struct guest_blk *blk);
 /* Give the slot its request; the caller then adds slot->head to the slot's queue. */
 void guest_blk_set_op(struct guest_blk_slot *slot, enum guest_blk_op op);

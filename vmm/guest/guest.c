@@ -71,12 +71,21 @@ static bool wait_for_cpus(struct guest *g, _Atomic uint32_t *counter, uint64_t c
 
 static void run_boot_cpu(struct guest *g)
 {
+    guest_screen_open(g);
+    if (g->status)
+        return;
     if (!wait_for_cpus(g, &g->cpus_ready, g->params.smp - 1, false))
         guest_fail(g, GUEST_CANCELLED, "cancelled");
     else if (g->params.mode == GUEST_MODE_IDLE)
         guest_run_idle(g);
     else if (g->params.mode == GUEST_MODE_PIO)
         guest_run_pio(g);
+    else if (g->params.mode == GUEST_MODE_DRAW)
+        guest_run_draw(g);
+    else if (g->params.mode == GUEST_MODE_KEYS)
+        guest_run_keys(g);
+    else if (g->params.rw == GUEST_RW_VERIFY && g->params.plugs)
+        guest_run_plugged(g);
     else if (g->params.rw == GUEST_RW_VERIFY)
         guest_run_verify(g);
     else
@@ -92,9 +101,11 @@ static void run_other_cpu(struct guest *g, unsigned cpu)
         platform_relax(g->platform);
         phase = atomic_load_explicit(&g->phase, memory_order_acquire);
     } while (phase == GUEST_PHASE_SETUP);
-    if (phase == GUEST_PHASE_MEASURE && g->params.register_count)
+    if (phase == GUEST_PHASE_MEASURE && g->params.draw && cpu == g->params.draw_cpu)
+        guest_run_artist(g, UINT64_MAX);
+    else if (phase == GUEST_PHASE_MEASURE && g->params.register_count)
         guest_run_hammer(g, cpu);
-    /* Release: pairs with wait_for_cpus() of CPU 0, which then reads this CPU's histograms. */
+    /* Release: pairs with wait_for_cpus() of CPU 0, which then reads this CPU's figures. */
     atomic_fetch_add_explicit(&g->cpus_done, 1, memory_order_release);
 }
 

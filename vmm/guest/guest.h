@@ -6,7 +6,8 @@
  *     if (guest_init(g, platform, cmdline)) ... CPU 0 will report why, still run it
  *     on each of g->params.smp CPUs, index 0..smp-1, at the same time: guest_cpu_main(g, cpu)
  *
- * CPU 0 drives the disk and reports; the others read device registers. Phases go one way:
+ * CPU 0 drives the disk and reports; the others read device registers, or one of them draws. Phases
+ * go one way:
  *
  *     SETUP --all CPUs arrived, warmed up--> MEASURE --window over--> STOP
  *
@@ -22,6 +23,7 @@
 
 #include "blk.h"
 #include "dma.h"
+#include "draw.h"
 #include "histogram.h"
 #include "params.h"
 #include "platform.h"
@@ -58,6 +60,16 @@ struct guest_result {
     struct guest_histogram pio;     /* mode=pio: CPU 0's reads, ticks */
 };
 
+struct guest_drawn {
+    uint64_t frames, pixels;
+};
+
+struct guest_keys {
+    uint8_t keyboard[GUEST_MAX_KEYS], mouse[GUEST_MAX_KEYS]; /* as they came */
+    unsigned keyboard_count, mouse_count;
+    int mouse_id; /* 3: with a wheel, packets of four bytes */
+};
+
 struct guest {
     const struct platform *platform;
     struct guest_params params;
@@ -67,9 +79,12 @@ struct guest {
     struct guest_dma dma;
     struct guest_blk blk;
     struct guest_result result;
+    struct guest_keys keys;
+    struct guest_screen screen; /* pixels: NULL if there is none */
     char line[GUEST_LINE_SIZE];
     _Atomic uint32_t phase __attribute__((aligned(128))); /* enum guest_phase */
     _Atomic uint32_t cpus_ready, cpus_done;
+    struct guest_drawn drawn __attribute__((aligned(128))); /* written by the CPU that draws */
     struct guest_hammer hammers[GUEST_MAX_CPUS]; /* by CPU; [0] merges them for the report */
 };
 
@@ -106,11 +121,21 @@ static inline bool guest_stopped(struct guest *g)
 /* workload.c: CPU 0's part in the modes. */
 void guest_run_disk(struct guest *g);
 void guest_run_verify(struct guest *g);
+void guest_run_plugged(struct guest *g);
 /* hammer.c */
 void guest_run_hammer(struct guest *g, unsigned cpu);
 void guest_run_idle(struct guest *g);
 void guest_run_pio(struct guest *g);
-/* report.c: print the result line, or the error line. */
+/* Let time pass, at least `ticks`, less if the guest is stopped. */
+void guest_wait(struct guest *g, uint64_t ticks);
+/* artist.c; length: ticks */
+void guest_screen_open(struct guest *g);
+void guest_run_artist(struct guest *g, uint64_t length);
+void guest_run_draw(struct guest *g);
+/* keys.c */
+void guest_run_keys(struct guest *g);
+/* report.c: print the result line, or the error line; print text. */
 void guest_report(struct guest *g);
+void guest_print(const struct guest *g, const char *text);
 
 #endif

@@ -16,7 +16,7 @@ static uint64_t timed_read(const struct platform *p, const struct guest_register
     return platform_ticks(p) - begin;
 }
 
-static void think(struct guest *g, uint64_t ticks)
+void guest_wait(struct guest *g, uint64_t ticks)
 {
     uint64_t begin = platform_ticks(g->platform);
 
@@ -36,7 +36,7 @@ void guest_run_hammer(struct guest *g, unsigned cpu)
         if (++which == g->params.register_count)
             which = 0;
         if (pause)
-            think(g, pause);
+            guest_wait(g, pause);
     }
 }
 
@@ -46,7 +46,7 @@ void guest_run_idle(struct guest *g)
 
     guest_window_begin(g);
     begin = platform_ticks(g->platform);
-    think(g, length);
+    guest_wait(g, length);
     g->result.elapsed = platform_ticks(g->platform) - begin;
     guest_window_end(g);
 }

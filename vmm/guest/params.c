@@ -31,17 +31,25 @@ static const struct number_key number_keys[] = {
     NUMBER(irq, 0, 1),
     NUMBER(indirect, 0, 1),
     NUMBER(marks, 0, 1),
+    NUMBER(plugs, 0, 1000000),
     NUMBER(ms, 1, 86400000),
     NUMBER(warmup_ms, 0, 86400000),
     NUMBER(think_ns, 0, 1000000000),
     NUMBER(reads, 1, 1000000000),
+    NUMBER(keys, 1, GUEST_MAX_KEYS),
+    NUMBER(leds, 0, 7),
     NUMBER(seed, 0, UINT64_MAX),
     NUMBER(smp, 1, GUEST_MAX_CPUS),
     NUMBER(tsc_khz, 1, 100000000),
+    NUMBER(draw, 0, 1),
+    NUMBER(draw_cpu, 0, GUEST_MAX_CPUS - 1),
+    NUMBER(draw_fps, 0, 1000),
+    NUMBER(draw_frames, 0, 1000000000),
 };
 
-static const char *const mode_names[] = {"blk", "idle", "pio", NULL};
+static const char *const mode_names[] = {"blk", "idle", "pio", "draw", "keys", NULL};
 static const char *const transport_names[] = {"auto", "mmio", "pci", NULL};
+static const char *const draw_names[] = {"text", "fill", "scroll", "noise", "pattern", NULL};
 static const char *const rw_names[] = {"read", "write", "mixed", "verify", NULL};
 
 static bool word_is(struct word w, const char *text)
@@ -169,6 +177,21 @@ static bool parse_device(struct word w, struct guest_params *params)
     return true;
 }
 
+/* fb=ADDRESS:WIDTHxHEIGHT:STRIDE, XRGB8888, all of it below 4 GiB */
+static bool parse_screen(struct word w, struct guest_params *params)
+{
+    struct word base = word_cut(&w, ':'), width = word_cut(&w, 'x'), height = word_cut(&w, ':');
+
+    return parse_number(base, &params->fb_base) && parse_number(width, &params->fb_width) &&
+           parse_number(height, &params->fb_height) && parse_number(w, &params->fb_stride) &&
+           params->fb_width >= 1 && params->fb_width <= GUEST_MAX_SCREEN &&
+           params->fb_height >= 1 && params->fb_height <= GUEST_MAX_SCREEN &&
+           params->fb_stride >= params->fb_width * 4 && params->fb_stride <= 65536 &&
+           params->fb_stride % 4 == 0 && params->fb_base % 4 == 0 &&
+           params->fb_base < 0x100000000u &&
+           params->fb_base + params->fb_stride * params->fb_height <= 0x100000000u;
+}
+
 static bool parse_number_key(const struct number_key *key, struct word value,
                              struct guest_params *params)
 {
@@ -192,6 +215,10 @@ static int parse_pair(struct word key, struct word value, struct guest_params *p
         return parse_name(value, rw_names, &params->rw);
     if (word_is(key, "transport"))
         return parse_name(value, transport_names, &params->transport);
+    if (word_is(key, "draw_kind"))
+        return parse_name(value, draw_names, &params->draw_kind);
+    if (word_is(key, "fb"))
+        return parse_screen(value, params);
     if (word_is(key, "hammer"))
         return parse_hammer(value, params);
     if (word_is(key, "virtio_mmio"))
@@ -222,7 +249,22 @@ static const char *contradiction(const struct guest_params *params)
         return "queues exceeds iodepth";
     if (params->mode == GUEST_MODE_PIO && !params->register_count)
         return "mode=pio needs a register (hammer=)";
+    if (params->mode == GUEST_MODE_DRAW && params->draw_cpu)
+        return "mode=draw draws on CPU 0 (draw_cpu=)";
+    if (params->draw && params->mode != GUEST_MODE_DRAW && !params->draw_cpu)
+        return "draw=1 needs a CPU of its own: mode=draw, or smp=2";
+    if (params->draw && params->draw_cpu >= params->smp)
+        return "draw_cpu is not below smp";
     return NULL;
+}
+
+/* What follows from other values: a CPU that draws is the last one unless it is said which. */
+static void complete(struct guest_params *params)
+{
+    if (params->mode == GUEST_MODE_DRAW)
+        params->draw = 1;
+    if (params->draw_cpu == GUEST_MAX_CPUS)
+        params->draw_cpu = params->mode == GUEST_MODE_DRAW ? 0 : params->smp - 1;
 }
 
 static const struct guest_params defaults = {
@@ -236,6 +278,7 @@ static const struct guest_params defaults = {
     .ms = 1000,
     .warmup_ms = 100,
     .reads = 10000,
+    .keys = 16,
     .seed = 1,
     .smp = 1,
     .register_count = 1,
@@ -243,6 +286,8 @@ static const struct guest_params defaults = {
     .slot_base = 0xfeb00000,
     .slot_stride = 512,
     .slot_count = 24,
+    .draw_cpu = GUEST_MAX_CPUS, /* not said */
+    .draw_fps = 30,
 };
 
 static bool is_blank(char c)
@@ -276,6 +321,7 @@ int guest_params_parse(struct guest_params *params, const char *cmdline, char *e
             return -1;
         }
     }
+    complete(params);
     problem = contradiction(params);
     if (problem) {
         complain(error, problem, nothing);

@@ -11,10 +11,18 @@ enum {
     GUEST_MAX_IODEPTH = 256,
     GUEST_MAX_REGISTERS = 8,
     GUEST_MAX_DEVICES = 32,
+    GUEST_MAX_SCREEN = 16384, /* pixels, width or height */
+    GUEST_MAX_KEYS = 512,     /* bytes */
     GUEST_ERROR_SIZE = 128,
 };
 
-enum guest_mode { GUEST_MODE_BLK, GUEST_MODE_IDLE, GUEST_MODE_PIO };
+enum guest_mode {
+    GUEST_MODE_BLK,
+    GUEST_MODE_IDLE,
+    GUEST_MODE_PIO,
+    GUEST_MODE_DRAW,
+    GUEST_MODE_KEYS
+};
 enum guest_rw { GUEST_RW_READ, GUEST_RW_WRITE, GUEST_RW_MIXED, GUEST_RW_VERIFY };
 enum guest_transport { GUEST_TRANSPORT_AUTO, GUEST_TRANSPORT_MMIO, GUEST_TRANSPORT_PCI };
 enum guest_space { GUEST_PIO, GUEST_MMIO };
@@ -40,10 +48,13 @@ struct guest_params {
     uint64_t irq;
     uint64_t indirect;
     uint64_t marks;
+    uint64_t plugs; /* rw=verify: so many disks, one after the other; 0: the one that is there */
     uint64_t ms;
     uint64_t warmup_ms;
     uint64_t think_ns;
     uint64_t reads; /* mode=pio */
+    uint64_t keys;  /* mode=keys: bytes of keyboard and mouse to wait for */
+    uint64_t leds;  /* mode=keys: bit 0 scroll lock, 1 num lock, 2 caps lock */
     uint64_t seed;
     uint64_t smp;
     uint64_t tsc_khz; /* 0: ask the machine */
@@ -56,6 +67,13 @@ struct guest_params {
     uint64_t devices[GUEST_MAX_DEVICES];
     uint64_t slot_base, slot_stride, slot_count;
     uint64_t slots_given; /* 1: by the command line */
+
+    uint64_t draw;                           /* 1 too with mode=draw */
+    uint64_t draw_cpu, draw_fps;             /* fps 0: one frame after the other */
+    uint64_t draw_kind;                      /* enum guest_draw_kind */
+    uint64_t draw_frames;                    /* draw just so many; 0: until the window closes */
+    uint64_t fb_base;                        /* gpa, below 4 GiB, as the screen's end */
+    uint64_t fb_width, fb_height, fb_stride; /* pixels, pixels, bytes; all 0: no screen */
 };
 
 /*

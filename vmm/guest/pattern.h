@@ -11,6 +11,8 @@
 
 #include <stdint.h>
 
+/* Word number `index`, 0 and up, of the data. */
+uint64_t guest_pattern_word(uint64_t index, uint64_t seed);
 /* buffer: 8-byte aligned; offset and length: bytes, multiples of 8. */
 void guest_pattern_fill(void *buffer, uint64_t offset, uint64_t length, uint64_t seed);
 /* Number of bytes that differ from the pattern. */

@@ -22,10 +22,12 @@ struct platform {
     uint64_t (*mmio_read)(void *opaque, uint64_t gpa, unsigned size);
     void (*mmio_write)(void *opaque, uint64_t gpa, uint64_t value, unsigned size);
     void *(*ram)(void *opaque, uint64_t gpa); /* only asked about [dma_base, +dma_size) */
-    uint64_t (*ticks)(void *opaque);          /* monotonic, comparable between CPUs */
-    void (*relax)(void *opaque);              /* called in every wait loop */
-    uint64_t tick_khz;                        /* frequency of ticks(); 0 if unknown */
-    uint64_t dma_base, dma_size;              /* RAM for rings and buffers: gpa, bytes */
+    /* [gpa, +size) of video memory, or NULL if not all of it is; below 4 GiB */
+    void *(*vram)(void *opaque, uint64_t gpa, uint64_t size);
+    uint64_t (*ticks)(void *opaque); /* monotonic, comparable between CPUs */
+    void (*relax)(void *opaque);     /* called in every wait loop */
+    uint64_t tick_khz;               /* frequency of ticks(); 0 if unknown */
+    uint64_t dma_base, dma_size;     /* RAM for rings and buffers: gpa, bytes */
 };
 
 #ifdef GUEST_BARE
@@ -83,6 +85,11 @@ static inline void *platform_ram(const struct platform *p, uint64_t gpa)
     return (void *)gpa;
 }
 
+static inline void *platform_vram(const struct platform *p, uint64_t gpa, uint64_t size)
+{
+    return (void *)gpa;
+}
+
 static inline uint64_t platform_ticks(const struct platform *p)
 {
     uint32_t low, high;
@@ -123,6 +130,11 @@ static inline void platform_mmio_write(const struct platform *p, uint64_t gpa, u
 static inline void *platform_ram(const struct platform *p, uint64_t gpa)
 {
     return p->ram(p->opaque, gpa);
+}
+
+static inline void *platform_vram(const struct platform *p, uint64_t gpa, uint64_t size)
+{
+    return p->vram(p->opaque, gpa, size);
 }
 
 static inline uint64_t platform_ticks(const struct platform *p)

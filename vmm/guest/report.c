@@ -87,7 +87,7 @@ static void access_fields(struct line *line, const struct guest *g, const struct
 
 static void params_fields(struct line *line, const struct guest *g)
 {
-    static const char *const modes[] = {"blk", "idle", "pio"};
+    static const char *const modes[] = {"blk", "idle", "pio", "draw", "keys"};
     static const char *const rws[] = {"read", "write", "mixed", "verify"};
     const struct guest_params *params = &g->params;
 
@@ -182,7 +182,41 @@ static void access_object(struct line *line, struct guest *g)
     close_object(line);
 }
 
-static void print(const struct guest *g, const char *text)
+static void draw_object(struct line *line, const struct guest *g)
+{
+    static const char *const kinds[] = {"text", "fill", "scroll", "noise", "pattern"};
+
+    open_object(line, "draw");
+    string(line, "kind", kinds[g->params.draw_kind]);
+    number(line, "cpu", g->params.draw_cpu);
+    number(line, "width", g->screen.width);
+    number(line, "height", g->screen.height);
+    number(line, "frames", g->drawn.frames);
+    number(line, "pixels", g->drawn.pixels);
+    number(line, "frames_per_s", per_second(g, g->drawn.frames));
+    close_object(line);
+}
+
+static void bytes(struct line *line, const char *name, const uint8_t *values, unsigned count)
+{
+    key(line, name);
+    put(line, "[");
+    for (unsigned i = 0; i < count; i++) {
+        put(line, i ? "," : "");
+        put_number(line, values[i], 10);
+    }
+    put(line, "]");
+}
+
+static void keys_fields(struct line *line, const struct guest *g)
+{
+    number(line, "leds", g->params.leds);
+    number(line, "mouse_id", (uint64_t)g->keys.mouse_id);
+    bytes(line, "keys", g->keys.keyboard, g->keys.keyboard_count);
+    bytes(line, "mouse", g->keys.mouse, g->keys.mouse_count);
+}
+
+void guest_print(const struct guest *g, const char *text)
 {
     while (*text)
         platform_pio_write(g->platform, GUEST_PORT_SERIAL, (uint8_t)*text++, 1);
@@ -193,9 +227,9 @@ void guest_report(struct guest *g)
     struct line line = {.text = g->line};
 
     if (g->status && g->status != GUEST_DATA_WRONG) {
-        print(g, "guest: ");
-        print(g, g->error);
-        print(g, "\n");
+        guest_print(g, "guest: ");
+        guest_print(g, g->error);
+        guest_print(g, "\n");
         return;
     }
     put(&line, "{");
@@ -208,8 +242,12 @@ void guest_report(struct guest *g)
         access_fields(&line, g, &g->result.pio);
         close_object(&line);
     }
+    if (g->params.mode == GUEST_MODE_KEYS)
+        keys_fields(&line, g);
+    if (g->params.draw)
+        draw_object(&line, g);
     access_object(&line, g);
     put(&line, "}\n");
     g->line[line.length] = 0;
-    print(g, g->line);
+    guest_print(g, g->line);
 }

@@ -305,6 +305,17 @@ static void run_source(struct workload *w, enum source source)
     pump(w, UINT64_MAX);
 }
 
+/* Write everything, flush, read it back. */
+static void verify_disk(struct workload *w)
+{
+    run_source(w, SOURCE_WRITE_ALL);
+    if (w->blk->can_flush && !w->g->status)
+        run_source(w, SOURCE_FLUSH);
+    if (!w->g->status)
+        run_source(w, SOURCE_READ_BACK);
+    w->g->result.kicks += total_kicks(w->blk);
+}
+
 void guest_run_verify(struct guest *g)
 {
     struct workload w = {.g = g};
@@ -313,14 +324,53 @@ void guest_run_verify(struct guest *g)
     if (open_disk(&w)) {
         guest_window_begin(g);
         begin = platform_ticks(g->platform);
-        run_source(&w, SOURCE_WRITE_ALL);
-        if (g->blk.can_flush && !g->status)
-            run_source(&w, SOURCE_FLUSH);
-        if (!g->status)
-            run_source(&w, SOURCE_READ_BACK);
+        verify_disk(&w);
         g->result.elapsed = platform_ticks(g->platform) - begin;
-        g->result.kicks = total_kicks(w.blk);
         guest_window_end(g);
     }
     close_disk(&w);
+}
+
+/* A disk that was let go is marked by its Status, which a new one does not have. */
+static bool wait_for_new_disk(struct guest *g)
+{
+    const struct platform *p = g->platform;
+    const uint64_t begin = platform_ticks(p), pause = guest_ns_to_ticks(g, 1000000);
+    uint64_t look = begin;
+
+    while (!g->status && !guest_stopped(g)) {
+        const uint64_t now = platform_ticks(p);
+
+        if (now >= look) {
+            if (guest_blk_is_new(&g->blk, p, &g->params))
+                return true;
+            look = now + pause;
+        }
+        if (now - begin > guest_ns_to_ticks(g, STALL_NS))
+            guest_fail(g, GUEST_DEVICE_FAILED, "no new disk came within 10 s");
+        platform_relax(p);
+    }
+    return false;
+}
+
+void guest_run_plugged(struct guest *g)
+{
+    const struct guest_dma unused = g->dma;
+    const uint64_t begin = platform_ticks(g->platform);
+
+    guest_window_begin(g);
+    for (uint64_t round = 0; round < g->params.plugs && wait_for_new_disk(g); round++) {
+        struct workload w = {.g = g};
+
+        g->dma = unused; /* the previous disk's rings and buffers are free again */
+        __builtin_memset(&g->blk, 0, sizeof(g->blk));
+        if (open_disk(&w))
+            verify_disk(&w);
+        close_disk(&w);
+        if (w.blk)
+            guest_blk_mark_used(w.blk);
+        g->params.seed++;
+    }
+    g->result.elapsed = platform_ticks(g->platform) - begin;
+    guest_window_end(g);
 }

@@ -59,6 +59,35 @@ void block_close(BlockBackend *backend)
     }
 }
 
+void block_release_child(BlockBackend *backend)
+{
+    backend->child = NULL;
+}
+
+typedef struct FlushWait {
+    BlockRequest req;
+    bool done;
+    int ret;
+} FlushWait;
+
+static void flush_done(BlockRequest *req, int ret)
+{
+    FlushWait *wait = block_container_of(req, FlushWait, req);
+
+    wait->ret = ret;
+    wait->done = true;
+}
+
+int block_flush_wait(BlockBackend *backend, AioContext *ctx)
+{
+    FlushWait wait = {.req = {.op = BLOCK_FLUSH, .done = flush_done}};
+
+    block_submit(backend, ctx, &wait.req);
+    while (!wait.done)
+        aio_poll(ctx, true);
+    return wait.ret;
+}
+
 const BlockLimits *block_limits(const BlockBackend *backend)
 {
     return &backend->limits;

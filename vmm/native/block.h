@@ -70,6 +70,12 @@ BlockBackend *block_open_filter(BlockBackend *child, uint64_t delay_ns, uint64_t
 /* Owner: no request in flight. NULL is ignored. */
 void block_close(BlockBackend *backend);
 
+/* A filter's child belongs to the caller again; the filter is good for block_close() only. */
+void block_release_child(BlockBackend *backend);
+/* Flush, and wait for it in a nested event loop (bdrv_flush). The thread that owns ctx, outside its
+ * handlers. 0 or -errno. */
+int block_flush_wait(BlockBackend *backend, AioContext *ctx);
+
 const BlockLimits *block_limits(const BlockBackend *backend);
 const char *block_driver_name(const BlockBackend *backend); /* "file", "null", "filter" */
 /* ctx's thread. A request outside the limits completes at once: -EIO out of range, -EPERM change

@@ -28,6 +28,7 @@ AREAS = (
     "vcpu",
     "devices",
     *(("kvm",) if platform.machine() == "x86_64" else ()),
+    "rfb",
     "callbacks",
     "bench",
     "testing",

@@ -12,6 +12,7 @@
 struct GuestHost {
     struct platform platform;
     const GuestMemory *mem;
+    GuestRamRegion vram; /* size 0: none */
     char *command_line;
     struct guest guest;
 };
@@ -46,6 +47,17 @@ static void *host_ram(void *opaque, uint64_t gpa)
     return guest_memory_ptr(host->mem, gpa, 1);
 }
 
+static void *host_vram(void *opaque, uint64_t gpa, uint64_t size)
+{
+    const GuestHost *host = opaque;
+    uint64_t offset = gpa - host->vram.gpa;
+
+    /* No sum that could wrap: where the screen lies is said on the command line. */
+    if (gpa < host->vram.gpa || offset > host->vram.size || size > host->vram.size - offset)
+        return NULL;
+    return host->vram.host ? host->vram.host + offset : NULL;
+}
+
 static uint64_t host_ticks(void *opaque)
 {
     return (uint64_t)aio_now_ns();
@@ -74,6 +86,7 @@ GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint
         .mmio_read = host_mmio_read,
         .mmio_write = host_mmio_write,
         .ram = host_ram,
+        .vram = host_vram,
         .ticks = host_ticks,
         .relax = host_relax,
         .tick_khz = NS_PER_TICK_KHZ,
@@ -84,10 +97,21 @@ GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint
     return host;
 }
 
+void guest_host_set_vram(GuestHost *host, uint64_t gpa, uint64_t size, void *memory)
+{
+    host->vram = (GuestRamRegion){.gpa = gpa, .size = size, .host = memory};
+}
+
 void guest_host_free(GuestHost *host)
 {
     free(host->command_line);
     free(host);
+}
+
+void guest_host_reset(GuestHost *host)
+{
+    memset(&host->guest, 0, sizeof(host->guest));
+    guest_init(&host->guest, &host->platform, host->command_line ? host->command_line : "");
 }
 
 void guest_host_run(Vcpu *vcpu, void *opaque)

@@ -15,8 +15,12 @@ typedef struct GuestHost GuestHost;
  * the guest itself when it runs. NULL with errno. */
 GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint64_t dma_base,
                           uint64_t dma_size);
+/* Video memory, which stays the caller's; before the first vCPU runs. */
+void guest_host_set_vram(GuestHost *host, uint64_t gpa, uint64_t size, void *memory);
 /* The vCPU threads have ended. */
 void guest_host_free(GuestHost *host);
+/* Under the BQL, the vCPUs stopped: as after guest_host_new(); see vcpu_qtest_restart(). */
+void guest_host_reset(GuestHost *host);
 /* A QtestGuestFn: the body of every vCPU; opaque is the GuestHost. */
 void guest_host_run(Vcpu *vcpu, void *opaque);
 

@@ -3,10 +3,11 @@
  * Address-space dispatch. See iospace.h for the contract.
  *
  * A table is an immutable sorted array; a change builds a new one and publishes it with a release
- * store (partner: the acquire load in table_get()). Old tables are chained and freed with the
- * space: reference counting every exit would cost more than the few hundred bytes they keep.
+ * store (partner: the acquire load in table_get()). Old tables are chained and freed when the vCPUs
+ * are known to be elsewhere (iospace_reclaim(), called at an unplug), or with the space: reference
+ * counting every exit would cost more than the few hundred bytes they keep.
  * A reader that still uses an old table calls a handler of a device that is being removed; the
- * remover waits for the vCPUs (pause or kick) before it frees the device, as for every callback.
+ * remover pauses the vCPUs before it frees the device.
  *
  * Rejected: a radix tree (tables have some twenty entries; a binary search stays in two cache
  * lines) and a read-write lock (every exit would write a shared cache line).
@@ -63,23 +64,48 @@ IoSpace *iospace_new(Bql *bql)
     return space;
 }
 
+static void free_tables(IoTable *table)
+{
+    while (table) {
+        IoTable *older = table->older;
+        free(table);
+        table = older;
+    }
+}
+
+static void free_eventfd_tables(IoEventfdTable *table)
+{
+    while (table) {
+        IoEventfdTable *older = table->older;
+        free(table);
+        table = older;
+    }
+}
+
 void iospace_free(IoSpace *space)
 {
+    for (int kind = 0; kind < 2; kind++)
+        free_tables(atomic_load(&space->tables[kind]));
+    free_eventfd_tables(atomic_load(&space->eventfds));
+    free(space);
+}
+
+void iospace_reclaim(IoSpace *space)
+{
+    IoEventfdTable *eventfds = atomic_load_explicit(&space->eventfds, memory_order_relaxed);
+
+    bql_assert_held(space->bql);
     for (int kind = 0; kind < 2; kind++) {
-        IoTable *table = atomic_load(&space->tables[kind]);
-        while (table) {
-            IoTable *older = table->older;
-            free(table);
-            table = older;
+        IoTable *table = atomic_load_explicit(&space->tables[kind], memory_order_relaxed);
+        if (table) {
+            free_tables(table->older);
+            table->older = NULL;
         }
     }
-    IoEventfdTable *eventfds = atomic_load(&space->eventfds);
-    while (eventfds) {
-        IoEventfdTable *older = eventfds->older;
-        free(eventfds);
-        eventfds = older;
+    if (eventfds) {
+        free_eventfd_tables(eventfds->older);
+        eventfds->older = NULL;
     }
-    free(space);
 }
 
 /* Partner of the release stores in table_publish(). */
@@ -156,6 +182,25 @@ int iospace_remove(IoSpace *space, int kind, uint64_t base)
         memmove(&table->regions[i], &table->regions[i + 1],
                 (table->count - i - 1) * sizeof(IoRegion));
         table->count--;
+        table_publish(space, kind, table);
+        return 0;
+    }
+    return -ENOENT;
+}
+
+int iospace_replace(IoSpace *space, int kind, uint64_t base, const char *name, bool lock_free,
+                    const IoRegionOps *ops, void *opaque)
+{
+    const IoTable *old = table_get(space, kind);
+
+    for (unsigned i = 0; old && i < old->count; i++) {
+        if (old->regions[i].base != base)
+            continue;
+        IoTable *table = table_copy(old, 0);
+        if (!table)
+            return -ENOMEM;
+        region_fill(space, &table->regions[i], kind, base, old->regions[i].last - base + 1, name,
+                    lock_free, ops, opaque);
         table_publish(space, kind, table);
         return 0;
     }

@@ -4,7 +4,7 @@
  * vCPU exits of every accelerator go through.
  *
  * Look-ups take no lock: the table is immutable and replaced under the BQL; a replaced table is
- * kept until the space is freed (tables change a handful of times in a VM's life).
+ * kept until iospace_reclaim() or the end.
  * Unless the region is lock-free, dispatch takes the BQL at the region's own call site, so that an
  * acquisition names the device.
  */
@@ -34,6 +34,14 @@ void iospace_free(IoSpace *space);
 int iospace_add(IoSpace *space, int kind, uint64_t base, uint64_t size, const char *name,
                 bool lock_free, const IoRegionOps *ops, void *opaque);
 int iospace_remove(IoSpace *space, int kind, uint64_t base);
+/* Another device behind the addresses of the region at base: no access falls in between. -ENOENT:
+ * there is none. An access that is on its way may still reach the old one: see the next function.
+ */
+int iospace_replace(IoSpace *space, int kind, uint64_t base, const char *name, bool lock_free,
+                    const IoRegionOps *ops, void *opaque);
+/* Under the BQL, no vCPU inside an access (all are paused): from here on nobody reaches a region
+ * that was removed or replaced. Frees what was kept for accesses on their way. */
+void iospace_reclaim(IoSpace *space);
 
 /* Writes of `size` bytes (0: any) with this value (match_any: any) signal fd instead of reaching
  * the handler. Used by accelerators without in-kernel ioeventfds. 0 or -errno. */

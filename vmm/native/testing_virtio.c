@@ -190,6 +190,11 @@ VirtioBlk *testing_rig_blk(TestingRig *rig)
     return rig->blk;
 }
 
+AioContext *testing_rig_context(TestingRig *rig, unsigned place)
+{
+    return place == 0 ? rig->main_ctx : iothread_context(rig->iothreads[place - 1]);
+}
+
 uint64_t testing_rig_data_gpa(const TestingRig *rig)
 {
     return rig->data_gpa;

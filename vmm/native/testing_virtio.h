@@ -58,6 +58,8 @@ int testing_rig_request(TestingRig *rig, unsigned queue, const TestingBlkRequest
 TestingDriver *testing_rig_driver(TestingRig *rig);
 const GuestMemory *testing_rig_memory(TestingRig *rig);
 VirtioBlk *testing_rig_blk(TestingRig *rig);
+/* 0: the main loop's, 1 and 2: the iothreads' (two only with TESTING_TWO_IOTHREADS). */
+AioContext *testing_rig_context(TestingRig *rig, unsigned place);
 uint64_t testing_rig_data_gpa(const TestingRig *rig);
 uint64_t testing_rig_complaints(const TestingRig *rig);
 

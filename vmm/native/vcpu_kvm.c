@@ -128,7 +128,7 @@ static int handle_fatal(Vcpu *vcpu, const struct kvm_run *run)
 
     switch (run->exit_reason) {
     case KVM_EXIT_SHUTDOWN:
-        vm_request_file(requests, VM_REQUEST_GUEST_CRASH, 0, index, "triple fault on CPU %d",
+        vm_request_file(requests, VM_REQUEST_TRIPLE_FAULT, 0, index, "triple fault on CPU %d",
                         index);
         break;
     case KVM_EXIT_FAIL_ENTRY:

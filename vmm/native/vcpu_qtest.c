@@ -19,7 +19,8 @@ typedef struct QtestVcpu {
     QtestGuestFn *fn;
     void *opaque;
     bool in_guest, guest_ended;
-    jmp_buf guest_exit; /* the way out of a native guest whose vCPU is being finished */
+    bool restart;       /* under the BQL: a native guest is to be left for its new start */
+    jmp_buf guest_exit; /* the way out of a native guest whose vCPU is finished or reset */
     RankedMutex lock;   /* the BQL is never taken under it */
     pthread_cond_t cond;
     QtestAccess *pending; /* the one access asked for and not yet done */
@@ -60,9 +61,18 @@ void vcpu_qtest_teardown(Vcpu *vcpu)
     vcpu->qtest = NULL;
 }
 
+void vcpu_qtest_restart(Vcpu *vcpu)
+{
+    QtestVcpu *qtest = vcpu->qtest;
+
+    bql_assert_held(vcpu->set->bql);
+    qtest->guest_ended = false;
+    qtest->restart = qtest->in_guest;
+}
+
 /* The counterpart of leaving KVM_RUN: stop, queued work, and on again. False: the vCPU must end
- * and the access at hand must not happen any more, its device may be gone. Does not return then if
- * a native guest is running. */
+ * and the access at hand must not happen any more, its device may be gone. Does not return then,
+ * nor after a reset, if a native guest is running. */
 static bool honour_exit_request(Vcpu *vcpu)
 {
     Bql *bql = vcpu->set->bql;
@@ -72,10 +82,12 @@ static bool honour_exit_request(Vcpu *vcpu)
         return true;
     vcpu_count_exit(vcpu, VCPU_EXIT_INTERRUPTED);
     bql_lock(bql);
-    bool go_on = vcpu_process_events(vcpu);
-    bql_unlock(bql);
     QtestVcpu *qtest = vcpu->qtest;
-    if (!go_on && qtest->in_guest)
+    bool go_on = vcpu_process_events(vcpu);
+    bool restart = qtest->restart;
+    qtest->restart = false;
+    bql_unlock(bql);
+    if ((!go_on || restart) && qtest->in_guest)
         longjmp(qtest->guest_exit, 1);
     return go_on;
 }
@@ -171,7 +183,8 @@ static void run_guest(Vcpu *vcpu, QtestVcpu *qtest)
     qtest->in_guest = false;
 }
 
-/* A native guest runs once, to its end; afterwards (and for scripts) accesses are served. */
+/* A native guest runs once a reset, to its end; afterwards (and for scripts) accesses are served.
+ */
 static int qtest_exec(Vcpu *vcpu)
 {
     QtestVcpu *qtest = vcpu->qtest;

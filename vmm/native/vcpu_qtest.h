@@ -16,6 +16,9 @@ typedef void QtestGuestFn(Vcpu *vcpu, void *opaque);
 /* Before vcpu_start(). fn NULL: scripted, see qtest_access(). 0 or -errno. */
 int vcpu_qtest_setup(Vcpu *vcpu, QtestGuestFn *fn, void *opaque);
 void vcpu_qtest_teardown(Vcpu *vcpu);
+/* Under the BQL, the vCPU stopped (system reset): when it runs again the native guest starts anew,
+ * and the access it was about to do does not happen. */
+void vcpu_qtest_restart(Vcpu *vcpu);
 
 /* From the native guest. */
 uint64_t qtest_read(Vcpu *vcpu, int kind, uint64_t addr, unsigned size);

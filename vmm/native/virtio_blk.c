@@ -226,8 +226,13 @@ int virtio_blk_set_context(VirtioBlk *blk, unsigned index, AioContext *ctx)
         virtio_blk_queue_detach(queue);
     }
     queue->ctx = ctx;
+    int ret = ctx == main_ctx ? virtio_blk_queue_attach(queue) : 0;
+    if (ret < 0) {
+        queue->ctx = old; /* an iothread: it attaches its handler when the drain ends */
+        return ret;
+    }
     virtio_blk_queue_record(queue);
-    return ctx == main_ctx ? virtio_blk_queue_attach(queue) : 0;
+    return 0;
 }
 
 void virtio_blk_stats(const VirtioBlk *blk, unsigned index, VirtioBlkStats *out)

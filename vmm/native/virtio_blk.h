@@ -57,4 +57,30 @@ typedef struct VirtioBlkStats {
 /* [any thread] All zero for a queue that does not exist. */
 void virtio_blk_stats(const VirtioBlk *blk, unsigned queue, VirtioBlkStats *out);
 
+/* What is accounted apart, as QEMU's BlockAcctType; write zeroes count as writes. */
+enum VirtioBlkAcctType {
+    VIRTIO_BLK_ACCT_READ,
+    VIRTIO_BLK_ACCT_WRITE,
+    VIRTIO_BLK_ACCT_FLUSH,
+    VIRTIO_BLK_ACCT_UNMAP,
+};
+#define VIRTIO_BLK_ACCT_TYPES 4
+#define VIRTIO_BLK_ACCT_BOUNDARIES 64 /* of a latency histogram, at most */
+
+/*
+ * One type's requests by their end: done, failed by the backend, refused as nonsense (invalid ones
+ * are nothing else). Times run from the pop to the completion, of done and failed ones, exact to
+ * the length of a batch; ticks: the recorder's clock, without a recorder nanoseconds.
+ */
+typedef struct VirtioBlkAcct {
+    uint64_t operations, failed, invalid, bytes, ticks;
+    uint64_t highest_offset; /* bytes: the end of the farthest write or read that was done */
+    uint64_t bins[VIRTIO_BLK_ACCT_BOUNDARIES + 1]; /* the last one has no upper boundary */
+} VirtioBlkAcct;
+/* [any thread] All zero for a queue or type that does not exist. */
+void virtio_blk_acct(const VirtioBlk *blk, unsigned queue, unsigned type, VirtioBlkAcct *out);
+/* Begin a histogram of `count` ascending boundaries in ticks; 0 ends it. Inside a drained section,
+ * under the BQL. 0 or -EINVAL. */
+int virtio_blk_set_boundaries(VirtioBlk *blk, unsigned type, const uint64_t *ticks, unsigned count);
+
 #endif

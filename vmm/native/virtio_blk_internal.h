@@ -26,6 +26,7 @@ typedef struct VirtioBlkRequest {
     uint32_t in_written;           /* bytes in front of the status byte if it succeeds */
     uint64_t taken;                /* recorder's ticks at the batch it was popped in */
     bool immediate;                /* answered with `status`, without the backend */
+    bool invalid;                  /* a read, write, ... (block.op) that makes no sense */
     uint8_t status;
 } VirtioBlkRequest;
 
@@ -33,6 +34,14 @@ typedef struct VirtioBlkRequest {
 typedef struct QueueCounters {
     _Atomic uint64_t requests, errors, read_bytes, written_bytes, kicks, irqs;
 } QueueCounters;
+
+/* Same writer. The boundaries are the BQL's and change only while the queue is quiet. */
+typedef struct QueueAcct {
+    _Atomic uint64_t operations, failed, invalid, bytes, ticks, highest_offset;
+    unsigned boundaries;
+    uint64_t boundary[VIRTIO_BLK_ACCT_BOUNDARIES]; /* ticks, ascending */
+    _Atomic uint64_t bins[VIRTIO_BLK_ACCT_BOUNDARIES + 1];
+} QueueAcct;
 
 /*
  * Owned by ctx's thread while active; without ioeventfd and in the main loop that is the BQL.
@@ -57,6 +66,7 @@ struct VirtioBlkQueue {
     sem_t drained_sem;                         /* iothread to waiter */
     BqlCond *drained_cond;                     /* main loop to a waiting vCPU */
     QueueCounters counters;
+    QueueAcct acct[VIRTIO_BLK_ACCT_TYPES];
     BqlRecQueue *recorded; /* NULL: not recorded */
     uint64_t batch_ticks;  /* when the latest batch of pops or completions began */
 };
@@ -87,6 +97,10 @@ static inline bool virtio_blk_queue_in_main_loop(const VirtioBlkQueue *queue)
 uint64_t virtio_blk_features(VirtioDevice *dev);
 uint32_t virtio_blk_get_config(VirtioDevice *dev, uint32_t offset, unsigned size);
 void virtio_blk_set_config(VirtioDevice *dev, uint32_t offset, uint32_t value, unsigned size);
+
+/* virtio_blk_acct.c: account a completed request; `ticks` since it was popped. */
+void virtio_blk_acct_done(VirtioBlkQueue *queue, const VirtioBlkRequest *req, uint8_t status,
+                          uint64_t ticks);
 
 /* virtio_blk_request.c: fill req from req->elem. NULL, or why the chain is malformed. */
 const char *virtio_blk_request_parse(VirtioBlkRequest *req);

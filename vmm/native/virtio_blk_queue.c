@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "virtio_blk_internal.h"
@@ -52,22 +53,28 @@ void virtio_blk_queue_batch_completed(void *opaque)
  */
 static void begin_batch(VirtioBlkQueue *queue)
 {
-    if (queue->recorded) {
-        queue->batch_ticks = bqlrec_now(bql_recorder(queue->blk->dev.config.bql));
+    const BqlRec *rec = bql_recorder(queue->blk->dev.config.bql);
+
+    if (rec) {
+        queue->batch_ticks = bqlrec_now(rec);
+    } else {
+        struct timespec ts;
+
+        clock_gettime(CLOCK_MONOTONIC, &ts);
+        queue->batch_ticks = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
     }
 }
 
-static void record_completion(VirtioBlkQueue *queue, const VirtioBlkRequest *req, uint8_t status)
+static void record_completion(VirtioBlkQueue *queue, const VirtioBlkRequest *req, uint8_t status,
+                              uint64_t duration)
 {
     static const uint32_t requests[] = {
         [BLOCK_READ] = BQLREC_REQUEST_READ,          [BLOCK_WRITE] = BQLREC_REQUEST_WRITE,
         [BLOCK_FLUSH] = BQLREC_REQUEST_FLUSH,        [BLOCK_DISCARD] = BQLREC_REQUEST_OTHER,
         [BLOCK_WRITE_ZEROES] = BQLREC_REQUEST_OTHER,
     };
-    uint64_t now = queue->batch_ticks;
     const BqlRecDone done = {
-        /* The clock may jump back. */
-        .duration = now > req->taken ? now - req->taken : 0,
+        .duration = duration,
         .request = req->immediate ? BQLREC_REQUEST_OTHER : requests[req->block.op],
         .bytes = req->immediate ? 0 : (uint32_t)req->block.bytes,
         .failed = status != 0,
@@ -112,7 +119,10 @@ void virtio_blk_queue_complete(VirtioBlkRequest *req, uint8_t status)
         begin_batch(queue);
     }
     count_completion(queue, req, status);
-    record_completion(queue, req, status);
+    /* The clock may jump back. */
+    uint64_t duration = queue->batch_ticks > req->taken ? queue->batch_ticks - req->taken : 0;
+    record_completion(queue, req, status, duration);
+    virtio_blk_acct_done(queue, req, status, duration);
     release_request(queue, req);
     queue->inflight--;
     queue->unsignalled = true;

@@ -81,6 +81,14 @@ static void answer(VirtioBlkRequest *req, uint8_t status)
     req->status = status;
 }
 
+/* The driver asked for something that cannot be: accounted as invalid, not as failed. */
+static void refuse(VirtioBlkRequest *req, enum BlockOp op)
+{
+    req->block.op = op;
+    req->invalid = true;
+    answer(req, VIRTIO_BLK_S_IOERR);
+}
+
 static bool range_ok(const VirtioBlk *blk, uint64_t sector, uint64_t sectors)
 {
     return sector <= blk->capacity && sectors <= blk->capacity - sector;
@@ -111,7 +119,7 @@ static void parse_transfer(VirtioBlkRequest *req, enum BlockOp op, uint64_t sect
 
     if (data->bytes % SECTOR_BYTES || !range_ok(blk, sector, data->bytes / SECTOR_BYTES) ||
         (op == BLOCK_WRITE && read_only(blk))) {
-        answer(req, VIRTIO_BLK_S_IOERR);
+        refuse(req, op);
         return;
     }
     if (data->bytes == 0) {
@@ -148,7 +156,7 @@ static void parse_range(VirtioBlkRequest *req, enum BlockOp op, IovSpan *data)
     if (flags & ~allowed) {
         answer(req, VIRTIO_BLK_S_UNSUPP);
     } else if (read_only(blk) || sectors > MAX_RANGE_SECTORS || !range_ok(blk, sector, sectors)) {
-        answer(req, VIRTIO_BLK_S_IOERR);
+        refuse(req, op);
     } else if (sectors == 0) {
         answer(req, VIRTIO_BLK_S_OK);
     } else {
@@ -192,7 +200,7 @@ const char *virtio_blk_request_parse(VirtioBlkRequest *req)
     }
     span_take_front(&out, &header, sizeof(header));
     req->status_byte = span_take_last_byte(&in);
-    req->immediate = false;
+    req->immediate = req->invalid = false;
     req->in_written = 0;
     req->block = (BlockRequest){.done = block_done};
     uint64_t sector = le64toh(header.sector);

@@ -53,6 +53,27 @@ const IoRegionOps *virtio_mmio_ops(void)
     return &ops;
 }
 
+static uint64_t placeholder_read(void *opaque, uint64_t offset, unsigned size)
+{
+    if (size != 4)
+        return 0;
+    return offset == VIRTIO_MMIO_MAGIC_VALUE ? MAGIC
+           : offset == VIRTIO_MMIO_VERSION   ? VERSION
+           : offset == VIRTIO_MMIO_VENDOR_ID ? VENDOR
+                                             : 0;
+}
+
+static void placeholder_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+}
+
+const IoRegionOps *virtio_mmio_placeholder_ops(void)
+{
+    static const IoRegionOps ops = {.read = placeholder_read, .write = placeholder_write};
+
+    return &ops;
+}
+
 static uint32_t get_status(const VirtioMmio *mmio)
 {
     return atomic_load_explicit(&mmio->dev->status, memory_order_relaxed);

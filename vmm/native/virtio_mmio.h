@@ -20,6 +20,9 @@ uint64_t virtio_mmio_read(void *opaque, uint64_t offset, unsigned size);
 void virtio_mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned size);
 /* The handlers above as an I/O region's table. */
 const IoRegionOps *virtio_mmio_ops(void);
+/* A transport without a device (4.2.3.1.1: DeviceID 0, a driver ends its probe there): what a slot
+ * shows until something is plugged. opaque is not used. */
+const IoRegionOps *virtio_mmio_placeholder_ops(void);
 /* As if the driver had written 0 to Status (system reset). Under the BQL. */
 void virtio_mmio_reset(VirtioMmio *mmio);
 

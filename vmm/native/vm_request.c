@@ -42,12 +42,18 @@ int vm_requests_fd(const VmRequests *requests)
     return requests->fd;
 }
 
+static bool gives_way(int kind)
+{
+    return kind == VM_REQUEST_NONE || kind == VM_REQUEST_RESET || kind == VM_REQUEST_TRIPLE_FAULT;
+}
+
 void vm_request_file(VmRequests *requests, int kind, int code, int vcpu, const char *format, ...)
 {
     va_list args;
 
     ranked_mutex_lock(&requests->lock);
-    if (requests->pending.kind == VM_REQUEST_NONE) {
+    if (requests->pending.kind == VM_REQUEST_NONE ||
+        (gives_way(requests->pending.kind) && !gives_way(kind))) {
         requests->pending = (VmRequest){.kind = kind, .code = code, .vcpu = vcpu};
         va_start(args, format);
         vsnprintf(requests->pending.message, sizeof(requests->pending.message), format, args);

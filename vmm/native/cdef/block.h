@@ -30,6 +30,8 @@ BlockBackend *block_open_null(uint64_t size, uint64_t latency_ns);
 BlockBackend *block_open_filter(BlockBackend *child, uint64_t delay_ns, uint64_t error_every,
                                 int error_errno);
 void block_close(BlockBackend *backend);
+void block_release_child(BlockBackend *backend);
+int block_flush_wait(BlockBackend *backend, AioContext *ctx);
 const BlockLimits *block_limits(const BlockBackend *backend);
 const char *block_driver_name(const BlockBackend *backend);
 void block_stats(const BlockBackend *backend, BlockStats *out);

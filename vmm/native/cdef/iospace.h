@@ -13,6 +13,9 @@ void iospace_free(IoSpace *space);
 int iospace_add(IoSpace *space, int kind, uint64_t base, uint64_t size, const char *name,
                 bool lock_free, const IoRegionOps *ops, void *opaque);
 int iospace_remove(IoSpace *space, int kind, uint64_t base);
+int iospace_replace(IoSpace *space, int kind, uint64_t base, const char *name, bool lock_free,
+                    const IoRegionOps *ops, void *opaque);
+void iospace_reclaim(IoSpace *space);
 int iospace_add_ioeventfd(IoSpace *space, int kind, uint64_t addr, unsigned size, bool match_any,
                           uint64_t value, int fd);
 int iospace_remove_ioeventfd(IoSpace *space, int kind, uint64_t addr, int fd);

@@ -8,6 +8,7 @@ enum VmRequestKind {
     VM_REQUEST_GUEST_CRASH,
     VM_REQUEST_INTERNAL_ERROR,
     VM_REQUEST_CALLBACK_ERROR,
+    VM_REQUEST_TRIPLE_FAULT,
     ...
 };
 typedef struct VmRequest {
@@ -65,13 +66,16 @@ uint64_t vcpu_exit_count(const Vcpu *vcpu, int kind);
 typedef void QtestGuestFn(Vcpu *vcpu, void *opaque);
 int vcpu_qtest_setup(Vcpu *vcpu, QtestGuestFn *fn, void *opaque);
 void vcpu_qtest_teardown(Vcpu *vcpu);
+void vcpu_qtest_restart(Vcpu *vcpu);
 uint64_t qtest_access(Vcpu *vcpu, int kind, bool write, uint64_t addr, uint64_t value,
                       unsigned size);
 
 typedef struct GuestHost GuestHost;
 GuestHost *guest_host_new(const GuestMemory *mem, const char *command_line, uint64_t dma_base,
                           uint64_t dma_size);
+void guest_host_set_vram(GuestHost *host, uint64_t gpa, uint64_t size, void *memory);
 void guest_host_free(GuestHost *host);
+void guest_host_reset(GuestHost *host);
 void guest_host_run(Vcpu *vcpu, void *opaque);
 
 int main_loop_select(AioContext *ctx, Bql *bql, int64_t timeout_ns, int *fds, int *events, int max,

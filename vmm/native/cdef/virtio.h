@@ -33,6 +33,7 @@ void virtio_mmio_free(VirtioMmio *mmio);
 uint64_t virtio_mmio_read(void *opaque, uint64_t offset, unsigned size);
 void virtio_mmio_write(void *opaque, uint64_t offset, uint64_t value, unsigned size);
 const IoRegionOps *virtio_mmio_ops(void);
+const IoRegionOps *virtio_mmio_placeholder_ops(void);
 void virtio_mmio_reset(VirtioMmio *mmio);
 
 #define VIRTIO_BLK_SERIAL_BYTES ...
@@ -61,3 +62,19 @@ typedef struct VirtioBlkStats {
     uint64_t irqs;
 } VirtioBlkStats;
 void virtio_blk_stats(const VirtioBlk *blk, unsigned queue, VirtioBlkStats *out);
+enum VirtioBlkAcctType {
+    VIRTIO_BLK_ACCT_READ,
+    VIRTIO_BLK_ACCT_WRITE,
+    VIRTIO_BLK_ACCT_FLUSH,
+    VIRTIO_BLK_ACCT_UNMAP,
+    ...
+};
+#define VIRTIO_BLK_ACCT_BOUNDARIES ...
+typedef struct VirtioBlkAcct {
+    uint64_t operations, failed, invalid, bytes, ticks;
+    uint64_t highest_offset;
+    uint64_t bins[...];
+} VirtioBlkAcct;
+void virtio_blk_acct(const VirtioBlk *blk, unsigned queue, unsigned type, VirtioBlkAcct *out);
+int virtio_blk_set_boundaries(VirtioBlk *blk, unsigned type, const uint64_t *ticks,
+                              unsigned count);

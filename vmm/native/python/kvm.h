@@ -5,6 +5,7 @@
 
 #include <linux/kvm.h>
 
+#include "kvm_reset.h"
 #include "kvm_state.h"
 #include "vcpu.h"
 

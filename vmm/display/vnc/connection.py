@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""One client's socket: an asyncio protocol that feeds layers and session and watches its limits.
+
+Memory of a connection is bounded by: what the session keeps (one message), what the transport has
+not sent (``room`` decides about new updates, and a client that asks faster than it reads is not
+read from), and time (handshake, a socket that does not drain, a close that does not end).
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from vmm.display.rfb import events
+from vmm.display.rfb.errors import RfbError
+from vmm.display.rfb.layers import LayerStack
+from vmm.display.rfb.session import RfbSession
+from vmm.display.rfb.tls import TlsLayer
+from vmm.display.rfb.websocket import WebSocketLayer
+from vmm.display.vnc.info import Endpoint, endpoint
+
+MIN_ROOM = 1 << 20
+"""Bytes that may wait for the socket before updates pause; a whole frame if that is more."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds."""
+
+    handshake: float = 30.0
+    """From the connection to ClientInit."""
+    stall: float = 30.0
+    """How long a socket may take nothing while something waits for it."""
+    refusal_delay: float = 1.0
+    """Between a wrong password and the answer."""
+    close: float = 5.0
+    """For the last bytes to leave."""
+
+
+@dataclass(frozen=True)
+class Transport:
+    """How clients of a listening socket talk. tls: context for VeNCrypt, or for wss."""
+
+    websocket: bool
+    any_origin: bool
+    tls: ssl.SSLContext | None
+
+
+class Owner(Protocol):
+    """Who is told what happens on a connection."""
+
+    def connected(self) -> None:
+        """The addresses are known."""
+
+    def handle(self, event: events.Event) -> None:
+        """The client did something. Raises RfbError to end the connection."""
+
+    def drained(self) -> None:
+        """There is room again."""
+
+    def disconnected(self, reason: str) -> None:
+        """It has ended. Called once, after ``connected``."""
+
+
+class Connection(asyncio.Protocol):
+    """See the module. All methods run in the main loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        session: RfbSession,
+        how: Transport,
+        limits: Limits,
+        owner: Owner,
+    ) -> None:
+        self.session = session
+        self.closing = False
+        self.bytes_sent = 0
+        self.peer = self.local = Endpoint("", "", "unknown", how.websocket)
+        self._loop, self._how, self._limits, self._owner = loop, how, limits, owner
+        self._layers = LayerStack()
+        self._tls: TlsLayer | None = None
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._reason = "closed by the client"
+        self._room = MIN_ROOM
+        self._reading = True
+        self._refused = False
+        self._drained_bytes, self._drained_at = 0, 0.0
+
+    # Called by asyncio.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client is there."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        sock = transport.get_extra_info("socket")
+        websocket = self._how.websocket
+        self.peer = endpoint(sock.family, transport.get_extra_info("peername"), websocket)
+        self.local = endpoint(sock.family, transport.get_extra_info("sockname"), websocket)
+        self._drained_at = self._loop.time()
+        self.set_room(0)
+        if websocket:
+            if self._how.tls is not None:
+                self._push_tls(self._how.tls)
+            self._layers.push(WebSocketLayer(self._how.any_origin))
+        self._after(self._limits.handshake, lambda: self.abort("the handshake took too long"))
+        self._owner.connected()
+        self._guarded(self._flush)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the socket."""
+        if self.closing or self._refused:
+            return
+        self._guarded(lambda: self._feed(self._layers.receive(data)))
+        if self._backlog() > 2 * self._room + MIN_ROOM and self._reading:
+            self._set_reading(False)  # it asks faster than it reads the answers
+
+    def pause_writing(self) -> None:
+        """More than ``room`` waits."""
+
+    def resume_writing(self) -> None:
+        """The socket has taken most of what waited."""
+        if self.closing:
+            return
+        if not self._reading and not self._refused:
+            self._set_reading(True)
+        self._guarded(self._owner.drained)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        if exc is not None and not self.closing:
+            self._reason = str(exc)
+        self.closing = True
+        self._transport = None
+        self._cancel_timer()
+        self._owner.disconnected(self._reason)
+
+    # For the owner.
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another update may be made."""
+        return not self.closing and self._backlog() <= self._room
+
+    @property
+    def x509_dname(self) -> str | None:
+        """The distinguished name of the client's certificate."""
+        return self._tls.peer_name() if self._tls is not None else None
+
+    def set_room(self, frame_bytes: int) -> None:
+        """Let about one frame of that many bytes wait for the socket."""
+        self._room = max(frame_bytes, MIN_ROOM)
+        if self._transport is not None and not self.closing:
+            self._transport.set_write_buffer_limits(self._room, self._room // 2)
+
+    def start(self, width: int, height: int, name: str) -> None:
+        """Answer ClientInit; the handshake is over."""
+        self.session.start(width, height, name)
+        self._cancel_timer()
+        self._flush()
+
+    def send(self, data: bytes) -> None:
+        """Send server messages; after close() nothing."""
+        if not self.closing and data:
+            self._layers.send(data)
+            self._write()
+
+    def close(self, reason: str) -> None:
+        """Send what there is to send and end the connection."""
+        if self.closing or self._transport is None:
+            return
+        self.closing = True
+        self._reason = reason
+        self._layers.send(self.session.data_to_send())
+        self._layers.close()
+        self._write()
+        self._transport.close()
+        self._after(self._limits.close, self._abort)
+
+    def abort(self, reason: str) -> None:
+        """End the connection; what waits is lost."""
+        if not self.closing:
+            self.closing = True
+            self._reason = reason
+            self._abort()
+
+    def check_stall(self) -> None:
+        """Drop a client whose socket takes nothing although something waits."""
+        now = self._loop.time()
+        backlog = self._backlog()
+        drained = self.bytes_sent - backlog
+        if not backlog or drained != self._drained_bytes:
+            self._drained_bytes, self._drained_at = drained, now
+        elif now - self._drained_at > self._limits.stall:
+            self.abort("it does not read what it is sent")
+
+    # Inside.
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Run; a broken protocol ends the connection, with the last words of each layer."""
+        try:
+            action()
+        except RfbError as error:
+            try:
+                self.close(str(error))
+            except RfbError:  # not even that fits: a layer's handshake is not done
+                self._write()
+                self._abort()
+
+    def _feed(self, data: bytes) -> None:
+        session = self.session
+        session.receive_data(data)
+        while not self.closing and (event := session.next_event()) is not None:
+            if isinstance(event, events.StartTls):
+                self._flush()  # the answer before TLS is in plain text
+                assert self._how.tls is not None
+                session.receive_data(self._push_tls(self._how.tls, session.take_rest()))
+            elif isinstance(event, events.AuthenticationFailed):
+                self._refuse(event.reason)
+                return
+            else:
+                self._owner.handle(event)
+        if not self.closing:
+            self._flush()
+        if (reason := self._layers.ended) is not None:
+            self.close(reason)
+
+    def _push_tls(self, context: ssl.SSLContext, rest: bytes = b"") -> bytes:
+        self._tls = TlsLayer(context)
+        data = self._layers.push_and_feed(self._tls, rest)
+        self._write()
+        return data
+
+    def _refuse(self, reason: str) -> None:
+        """Answer later: it costs who guesses time, and nobody else anything."""
+        self._refused = True
+        self._set_reading(False)
+        self._after(self._limits.refusal_delay, lambda: self._guarded(lambda: self.close(reason)))
+
+    def _flush(self) -> None:
+        self.send(self.session.data_to_send())
+        self._write()
+
+    def _write(self) -> None:
+        for data in self._layers.take_output():
+            if self._transport is not None:
+                self.bytes_sent += len(data)
+                self._transport.write(data)
+
+    def _backlog(self) -> int:
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def _set_reading(self, reading: bool) -> None:
+        self._reading = reading
+        if self._transport is not None:
+            (self._transport.resume_reading if reading else self._transport.pause_reading)()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        """One timer at a time: handshake, then refusal or close."""
+        self._cancel_timer()
+        self._timer = self._loop.call_later(seconds, action)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
