@@ -76,15 +76,15 @@ parameters='console=tty0 console=ttyS0 panic=-1 reboot=t root=/dev/vda rw rodata
 parameters+=' lpj=2000000 clearcpuid=smap,smep,popcnt,cx16'
 
 # boot LOG OPTION…: until the root is mounted. An image without an init ends in a panic, and panic=-1
-# in a triple fault: a guest crash here.
+# in a triple fault: a reset, which ends the VM here.
 boot() {
     local log=$1 status=0
     shift
     rm -f "$log"
     echo "linux_guest: booting $kernel (console: $log)"
-    timeout 300 .venv/bin/python -m vmm run --kernel "$kernel" --memory 64M --serial "file:$log" \
-        --object iothread,id=io0 --drive "file=$image,iothread=io0" --append "$parameters" "$@" \
-        || status=$?
+    timeout 300 .venv/bin/python -m vmm run --no-reboot --kernel "$kernel" --memory 64M \
+        --serial "file:$log" --object iothread,id=io0 --drive "file=$image,iothread=io0" \
+        --append "$parameters" "$@" || status=$?
     if grep -a 'VFS: Mounted root' "$log"; then
         echo 'linux_guest: Linux mounted its root from virtio-blk on an iothread'
     else
