@@ -27,18 +27,20 @@ from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
 from vmm.devices.block_accounting import TickClock
 from vmm.devices.board import add_measuring_ports, add_serial
-from vmm.devices.i8042 import add_i8042
 from vmm.devices.python_region import PythonRegion, RegionHandler
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.errors import VmmError, check, check_pointer
-from vmm.events import Event, EventBus
+from vmm.events import EventBus
 from vmm.hotplug import Hotplug
-from vmm.input.router import InputRouter
+from vmm.input.build import build_input
+from vmm.machine_object import MachineObject
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
+from vmm.object_types import type_registry
 from vmm.qom import QomTree
 from vmm.requests import Request, Requests
 from vmm.runstate import MachineControl
+from vmm.trace import trace_as_asked
 
 if TYPE_CHECKING:
     from vmm.display.console import Console
@@ -58,8 +60,11 @@ class Machine:
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
         self.accel_choice: AccelChoice = choose_accelerator(config.accel)
+        self.types = type_registry()
         self.qom = QomTree()
+        self.qom.add("/machine", MachineObject(config, self.accel_choice.name))
         self.events = EventBus()
+        self.trace = trace_as_asked(config.trace, self.events)
         self.cpus: list[X86Cpu] = []
         self.notes: list[str] = []
         """One-line remarks for the person who starts the machine; usually none."""
@@ -90,7 +95,8 @@ class Machine:
         self._build_cpus()
         self._build_hotplug()
         self._build_devices()
-        self._build_input()
+        self.input = build_input(self)
+        self._on_close(self.input.close)
         self._build_disks()
         self._build_vnc()
         self._load()
@@ -123,7 +129,7 @@ class Machine:
 
     def _open_recorder(self) -> Recorder:
         try:
-            return Recorder(self.config.recording, vm_name=self.config.kernel.stem)
+            return Recorder(self.config.recording, vm_name=self.config.vm_name)
         except OSError as error:
             raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
 
@@ -208,7 +214,7 @@ class Machine:
             self.control.vcpus_paused,
         )
         recorder = self._recorder_native()
-        self.hotplug = Hotplug(self.bql, self.qom, self.events, bus, recorder)
+        self.hotplug = Hotplug(self.bql, self.qom, self.types, self.events, bus, recorder)
         self._on_close(self.hotplug.close)
         for options in self.config.objects:
             self.hotplug.object_add(options.type, options.id, options.properties)
@@ -223,13 +229,6 @@ class Machine:
         self._on_close(self.serial.close)
         self.window_mark = add_measuring_ports(self)
 
-    def _build_input(self) -> None:
-        self.input = InputRouter(self.main_loop.asyncio.call_later)
-        self.input.enabled = False  # until it runs
-        self._on_close(self.input.close)
-        self.events.subscribe(self._follow_run_state)
-        add_i8042(self)
-
     def _build_vnc(self) -> None:
         if not self.config.vnc:
             return
@@ -240,11 +239,6 @@ class Machine:
         self.vnc = VncDisplays(options.vnc, self.console, self.input, *host, options.vnc_encode)
         self._on_close(self.vnc.close)
         self.notes += self.vnc.notes()
-
-    def _follow_run_state(self, event: Event) -> None:
-        """A stopped machine takes no input, as in QEMU."""
-        if event.name in ("STOP", "RESUME"):
-            self.input.enabled = event.name == "RESUME"
 
     def sync_clock(self) -> None:
         """Store a fresh clock calibration in the recording, if there is one."""
@@ -289,6 +283,8 @@ class Machine:
         self.add_region(kind, base, size, name, ops, region.native, lock_free=lock_free)
 
     def _build_disks(self) -> None:
+        for node in self.config.blockdevs:
+            self.hotplug.nodes.add(node)
         for options in self.config.drives:
             self.notes += self.hotplug.add_drive(options, self.config.drives)
 
@@ -326,8 +322,7 @@ class Machine:
         if self.config.monitors:
             from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
 
-            self.monitors = Monitors(self, self.config.monitors)
-            self._on_close(self.monitors.close)
+            self._on_close(Monitors(self, self.config.monitors).close)
 
     # Running.
 

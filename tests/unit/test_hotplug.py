@@ -70,7 +70,7 @@ def test_a_disk_appears_in_the_first_free_slot_and_in_the_tree_and_goes(machine:
     machine.hotplug.device_del("vd0")
     assert register(machine, 0, DEVICE_ID) == 0
     assert register(machine, 1, DEVICE_ID) == 2
-    assert "no object" in complaint(lambda: machine.qom.resolve("/machine/peripheral/vd0"))
+    assert "not found" in complaint(lambda: machine.qom.resolve("/machine/peripheral/vd0"))
     path = "/machine/peripheral/vd0"
     told = [(e.name, dict(e.data)) for e in events]
     assert told == [("DEVICE_DELETED", {"device": "vd0", "path": path})]
@@ -108,18 +108,19 @@ def test_what_query_block_shows(machine: Machine) -> None:
 WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
     ({}, "drive property not set"),
     ({"drive": "n9"}, "Property 'virtio-blk-device.drive' can't find value 'n9'"),
-    ({"drive": 3}, "Invalid parameter type for 'drive', expected: string"),
+    ({"drive": 3}, "property 'drive' of virtio-blk-device (str): '3': must be a string"),
     ({"drive": "n0", "colour": 1}, "Property 'virtio-blk-device.colour' not found"),
-    ({"drive": "n0", "num-queues": 0}, "0 is not a number from 1 to 1024"),
-    ({"drive": "n0", "num-queues": True}, "'True' is not a number"),
-    ({"drive": "n0", "queue-size": 100}, "100 is not a power of two from 4 to 1024"),
-    ({"drive": "n0", "serial": "x" * 21}, "expects at most 20 bytes"),
-    ({"drive": "n0", "logical_block_size": 300}, "300 is not a power of two"),
-    ({"drive": "n0", "ioeventfd": "perhaps"}, "expects on or off"),
+    ({"drive": "n0", "num-queues": 0}, "(uint16): '0': must be a number from 1 to 1024"),
+    ({"drive": "n0", "num-queues": True}, "'True': must be a number"),
+    ({"drive": "n0", "queue-size": 100}, "'100': must be a power of two from 4 to 1024"),
+    ({"drive": "n0", "serial": "x" * 21}, "must be at most 20 bytes"),
+    ({"drive": "n0", "logical_block_size": 300}, "must be a power of two from 512 to 4096"),
+    ({"drive": "n0", "ioeventfd": "perhaps"}, "must be on or off"),
     ({"drive": "n0", "iothread": "io0", "ioeventfd": False}, "ioeventfd is required for iothread"),
+    ({"drive": "n0", "iothread-vq-mapping": 3}, "must be io0+io1 or a list such as"),
     (
-        {"drive": "n0", "iothread-vq-mapping": "io0"},
-        "Invalid parameter type for 'iothread-vq-mapping', expected: array",
+        {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [1]}]},
+        "gives queue 0 to no iothread",
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0"}], "iothread": "io0"},
@@ -168,7 +169,7 @@ def test_a_device_that_cannot_be_is_refused_and_leaves_no_trace(
 def test_ids_models_and_iothreads_that_are_not_there(machine: Machine) -> None:
     plug(machine)
     add, delete = machine.hotplug.device_add, machine.hotplug.device_del
-    assert complaint(lambda: add("e1000", "vd1", {})) == (
+    assert complaint(lambda: add("e1000", "vd1", {})).startswith(
         "'e1000' is not a valid device model name"
     )
     assert complaint(lambda: add("virtio-blk-device", "vd0", {})) == "Duplicate device ID 'vd0'"
@@ -189,7 +190,7 @@ def test_an_iothread_comes_goes_and_stays_while_it_is_used(machine: Machine) -> 
     assert complaint(lambda: machine.hotplug.object_del("io1")) == in_use
     machine.hotplug.set_iothread("n0", None)
     machine.hotplug.object_del("io1")
-    assert "no object" in complaint(lambda: machine.qom.resolve("/objects/io1"))
+    assert "not found" in complaint(lambda: machine.qom.resolve("/objects/io1"))
     assert complaint(lambda: machine.hotplug.object_del("io1")) == "object 'io1' not found"
 
 
@@ -249,8 +250,8 @@ def test_any_properties_make_a_disk_or_a_complaint(machine: Machine, props: dict
         ("iothread", "io0", {}, "attempt to add duplicate property 'io0' to object"),
         ("iothread", "7up", {}, "Parameter 'id' expects an identifier"),
         ("iothread", "a-very-long-id", {}, "must be 1 to 12 bytes long"),
-        ("iothread", "io1", {"poll-max-ns": -1}, "is not a number"),
-        ("iothread", "io1", {"colour": 1}, "iothread has no property 'colour'"),
+        ("iothread", "io1", {"poll-max-ns": -1}, "must be a number"),
+        ("iothread", "io1", {"colour": 1}, "Property 'iothread.colour' not found"),
         ("iothread", "io1", {"cpu": 1000}, "does the host have CPU 1000?"),
     ],
 )
