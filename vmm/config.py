@@ -53,6 +53,7 @@ class MachineConfig:
     keep_recording: bool = False
     window_recording: bool = False
     monitors: tuple[MonitorOptions, ...] = ()
+    trace: tuple[str, ...] = ()
     run: RunOptions = field(default_factory=RunOptions)
 
     @property

@@ -52,6 +52,7 @@ class Hotplug:
         bus: VirtioBus,
         recorder: Any,
     ) -> None:
+        self._bql = bql
         self._qom = qom
         self._types = types
         self._events = events
@@ -249,10 +250,13 @@ class Hotplug:
     # All of them.
 
     def drain(self) -> None:
-        """bdrv_drain_all, and stay so until undrain(); then flush the images."""
+        """bdrv_drain_all, and stay so until undrain(); then flush the images. The BQL is held while
+        that waits, and marked.
+        """
         for disk in self.disks:
             disk.quiesce()
-        self.nodes.flush_all()
+        with self._bql.blocked(lib.BQLREC_BLOCKED_DRAIN):
+            self.nodes.flush_all()
 
     def undrain(self) -> None:
         """End drain(). Without one: nothing."""

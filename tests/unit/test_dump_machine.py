@@ -39,6 +39,7 @@ SCALARS = st.tuples(
     _words("-qmp", st.sampled_from(["unix:/a", "tcp:[::1]:1", "tcp:127.0.0.1:4"])),
     _words("-monitor", st.just("unix:/b,server=on,wait=off")),
     _words("-vnc", st.sampled_from([":1,websocket=on", "unix:/v,,w,password-file=/p", "none"])),
+    _words("-trace", st.just("monitor_*")),
     _words("--vnc-encode", st.just("mainloop")),
     _words("--framebuffer", st.sampled_from(["640x480", "1024x768"])),
     st.sampled_from([[], ["--no-record"], ["--keep-recording", "--window-recording"]]),
@@ -96,6 +97,7 @@ def test_a_dumped_machine_is_the_same_machine(
         assert getattr(again, name) == getattr(config, name)
     assert (again.objects, again.run) == (config.objects, config.run)
     assert (again.monitors, again.vnc) == (config.monitors, config.vnc)
+    assert again.trace == config.trace
     assert again.vnc_encode is config.vnc_encode or not config.vnc
     assert (again.blockdevs, again.framebuffer) == (config.blockdevs, config.framebuffer)
     assert (again.record, again.keep_recording) == (config.record, config.keep_recording)

@@ -3,10 +3,13 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.support.machines import machine_config, record_events
 from vmm._native import lib
@@ -117,11 +120,35 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
     ({"drive": "n0", "iothread-vq-mapping": 3}, "must be io0+io1 or a list such as"),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [1]}]},
-        "gives queue 0 to no iothread",
+        "missing vq 0 IOThread assignment",
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0"}], "iothread": "io0"},
         "iothread and iothread-vq-mapping properties cannot be set at the same time",
+    ),
+    (
+        {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0"}, {"iothread": "io0"}]},
+        'duplicate IOThread name "io0" in iothread-vq-mapping',
+    ),
+    (
+        {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 2]}]},
+        "missing vq 1 IOThread assignment in iothread-vq-mapping",
+    ),
+    (
+        {
+            "drive": "n0",
+            "num-queues": 2,
+            "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 2]}],
+        },
+        'vq index 2 for IOThread "io0" must be less than num_queues 2 in iothread-vq-mapping',
+    ),
+    (
+        {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 0]}]},
+        'cannot assign vq 0 to IOThread "io0" because it is already assigned',
+    ),
+    (
+        {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": "0"}]},
+        "must be io0+io1 or a list such as",
     ),
 ]
 
@@ -174,6 +201,49 @@ def test_an_iothread_of_a_mapping_is_in_use(machine: Machine) -> None:
     assert "in use" in complaint(lambda: machine.hotplug.object_del("io1"))
     machine.hotplug.set_iothread("n0", "io0")
     machine.hotplug.object_del("io1")
+
+
+def test_a_mapping_says_which_queue_goes_where(machine: Machine) -> None:
+    machine.hotplug.object_add("iothread", "io1", {})
+    plug(
+        machine,
+        iothread_vq_mapping=[
+            {"iothread": "io0", "vqs": [2, 0]},
+            {"iothread": "io1", "vqs": [1]},
+        ],
+    )
+    disk = machine.hotplug.disk("vd0")
+    assert disk.get("iothread-vq-mapping") == [
+        {"iothread": "io0", "vqs": [2, 0]},
+        {"iothread": "io1", "vqs": [1]},
+    ]
+    io0, io1 = machine.hotplug.objects.iothreads()
+    assert disk.contexts(machine.hotplug._bus) == [io0.context, io1.context, io0.context]
+
+
+NAMES = st.sampled_from(
+    ["drive", "iothread", "iothread-vq-mapping", "num-queues", "queue-size", "serial", "irq", "x"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.sampled_from(["n0", "io0", "on", "8", "\0"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["iothread", "vqs"]), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(props=st.dictionaries(NAMES, VALUES, max_size=5))
+def test_any_properties_make_a_disk_or_a_complaint(machine: Machine, props: dict[str, Any]) -> None:
+    if machine.hotplug.nodes.find("n0") is None:
+        machine.hotplug.blockdev_add(NULL_NODE)
+    with suppress(VmmError):
+        machine.hotplug.device_add("virtio-blk-device", "vd0", {"drive": "n0", **props})
+        machine.hotplug.device_del("vd0")
+    assert machine.disks == []
+    assert not machine.hotplug.nodes.resolve("n0").busy
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ def build_config(values: Mapping[str, Any], types: TypeRegistry) -> MachineConfi
         "blockdevs": disks.blockdevs(),
         "drives": tuple(disks.drives),
         "monitors": (*values.get("qmp", ()), *values.get("monitor", ())),
+        "trace": tuple(values.get("trace", ())),
         "run": RunOptions(**{name: values.get(name, False) for name in _RUN}),
     }
     if values.get("no_record"):

@@ -235,6 +235,7 @@ def _report(machine: Machine, request: Request) -> dict[str, object]:
         "start_ms": round((_process_age_ns() - since_start) / 1e6, 1),
         "cpus": [cpu.exits() for cpu in machine.cpus],
         "disks": [disk.statistics() for disk in machine.disks],
+        "vnc": machine.vnc.statistics() if machine.vnc is not None else None,
     }
 
 

@@ -292,6 +292,15 @@ def _monitor() -> list[RunOption]:
             relative=relative.target,
             help="Listen for the human monitor's commands, a line each. Repeatable.",
         ),
+        RunOption(
+            *("--trace", "trace"),
+            section=section,
+            multiple=True,
+            metavar="PATTERN",
+            convert=values.text,
+            toml="monitor.trace",
+            help="Tell trace events on standard error, as 'monitor_qmp_*'. Repeatable.",
+        ),
     ]
 
 

@@ -91,7 +91,7 @@ class VirtioBlkDevice(VirtioDevice):
         self.mapped: tuple[IoThread, ...] = ()
         self.latency_boundaries: dict[str, tuple[int, ...]] = {}
         """Of the latency histograms by type, in ns."""
-        self._native: Any = None
+        self.native: Any = None
         self._keep: list[Any] = []
         self._quiesced = False
         self._undo = ExitStack()
@@ -174,14 +174,14 @@ class VirtioBlkDevice(VirtioDevice):
         config.ioeventfd, config.write_cache = self.ioeventfd, self.write_cache
         config.discard, config.logical_block = self.discard, self.logical_block_size
         ffi.memmove(config.serial, self.serial.encode(), len(self.serial.encode()))
-        self._native = check_pointer(ffi, lib.virtio_blk_new(config), f"creating {self.id}")
-        self._undo.callback(lib.virtio_blk_free, self._native)
-        transport = lib.virtio_mmio_new(lib.virtio_blk_device(self._native))
+        self.native = check_pointer(ffi, lib.virtio_blk_new(config), f"creating {self.id}")
+        self._undo.callback(lib.virtio_blk_free, self.native)
+        transport = lib.virtio_mmio_new(lib.virtio_blk_device(self.native))
         self.transport = check_pointer(ffi, transport, f"creating {self.id}")
         self._undo.callback(lib.virtio_mmio_free, self.transport)
 
     def _notifiers(self) -> list[int]:
-        fds = [lib.virtio_blk_host_notifier(self._native, i) for i in range(self.num_queues)]
+        fds = [lib.virtio_blk_host_notifier(self.native, i) for i in range(self.num_queues)]
         return [int(fd) for fd in fds if fd >= 0]
 
     def _wire(self, bus: VirtioBus) -> None:
@@ -207,25 +207,25 @@ class VirtioBlkDevice(VirtioDevice):
     def quiesce(self) -> None:
         """Take no request from here to unquiesce(), none is in flight. Idempotent."""
         if not self._quiesced:
-            lib.virtio_blk_drain_begin(self._native)
+            lib.virtio_blk_drain_begin(self.native)
             self._quiesced = True
 
     def unquiesce(self) -> None:
         """End quiesce(). Idempotent."""
         if self._quiesced:
             self._quiesced = False
-            lib.virtio_blk_drain_end(self._native)
+            lib.virtio_blk_drain_end(self.native)
 
     @contextmanager
     def _drained(self) -> Iterator[None]:
         if self._quiesced:
             yield
             return
-        lib.virtio_blk_drain_begin(self._native)
+        lib.virtio_blk_drain_begin(self.native)
         try:
             yield
         finally:
-            lib.virtio_blk_drain_end(self._native)
+            lib.virtio_blk_drain_end(self.native)
 
     def property_changed(self, name: str) -> None:
         """Move the queues to where ``iothread`` says now.
@@ -258,12 +258,12 @@ class VirtioBlkDevice(VirtioDevice):
         """False, and nothing has changed: somebody else drains the device."""
         before = list(self._contexts)
         for queue, context in enumerate(contexts):
-            result = lib.virtio_blk_set_context(self._native, queue, context)
+            result = lib.virtio_blk_set_context(self.native, queue, context)
             if result == -errno.EBUSY:
                 return False
             if result < 0:
                 for moved in range(queue):
-                    lib.virtio_blk_set_context(self._native, moved, before[moved])
+                    lib.virtio_blk_set_context(self.native, moved, before[moved])
                 check(result, f"moving {self.id}")
         self._contexts = contexts
         return True
@@ -273,7 +273,7 @@ class VirtioBlkDevice(VirtioDevice):
         rows = []
         stats = ffi.new("VirtioBlkStats *")
         for queue in range(self.num_queues):
-            lib.virtio_blk_stats(self._native, queue, stats)
+            lib.virtio_blk_stats(self.native, queue, stats)
             fields = ("requests", "errors", "read_bytes", "written_bytes", "kicks", "irqs")
             rows.append({name: int(getattr(stats, name)) for name in fields})
         return rows
@@ -281,7 +281,7 @@ class VirtioBlkDevice(VirtioDevice):
     def accounts(self) -> dict[str, Account]:
         """What query-blockstats tells, by type (``rd``, ``wr``, ``flush``, ``unmap``)."""
         bins = {name: len(limits) + 1 for name, limits in self.latency_boundaries.items()}
-        return read_accounts(self._native, self.num_queues, bins)
+        return read_accounts(self.native, self.num_queues, bins)
 
     def set_latency_histogram(
         self, name: str, boundaries: tuple[int, ...], ns_per_tick: float
@@ -291,7 +291,7 @@ class VirtioBlkDevice(VirtioDevice):
         Raises:
             OSError: not ascending, or too many.
         """
-        set_boundaries(self._native, name, [round(limit / ns_per_tick) for limit in boundaries])
+        set_boundaries(self.native, name, [round(limit / ns_per_tick) for limit in boundaries])
         if boundaries:
             self.latency_boundaries[name] = boundaries
         else:
