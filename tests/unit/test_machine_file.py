@@ -234,6 +234,15 @@ def test_the_document_has_every_key_of_a_machine_file() -> None:
         assert not key or f"`{key}`" in row, option.toml
 
 
+def test_the_files_of_the_document_are_machine_files(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "machine.md").read_text()
+    blocks = text.split("```toml\n")[1:]
+    assert blocks
+    for block in blocks:
+        config = config_of_file(block.partition("```")[0], tmp_path)
+        assert config.drives[0].iothread == "io0"
+
+
 NAMES = st.text("ab.-ü \"'", min_size=1, max_size=4)
 LEAVES = (
     st.integers(-9, 9)

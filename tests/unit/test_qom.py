@@ -225,7 +225,7 @@ def test_the_end_of_a_path_is_enough_if_only_one_object_has_it() -> None:
     for path in ("a", "peripheral/a", "machine/peripheral/a", "a/"):
         assert tree.resolve(path) is car
     tree.add("/objects/a", Engine("a"))
-    with pytest.raises(VmmError, match="Path 'a' does not uniquely identify an object"):
+    with pytest.raises(VmmError, match="Path 'a' is ambiguous"):
         tree.resolve("a")
     assert tree.resolve("a", "car") is car
     assert tree.resolve("objects/a").implements("engine")

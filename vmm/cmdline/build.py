@@ -36,7 +36,9 @@ def build_config(values: Mapping[str, Any], types: TypeRegistry) -> MachineConfi
         "objects": tuple(options for _, options in objects),
         "blockdevs": disks.blockdevs(),
         "drives": tuple(disks.drives),
-        "monitors": (*values.get("qmp", ()), *values.get("monitor", ())),
+        "monitors": tuple(
+            each for name in ("qmp", "monitor") for each in values.get(name, ()) if each is not None
+        ),
         "trace": tuple(values.get("trace", ())),
         "run": RunOptions(**{name: values.get(name, False) for name in _RUN}),
     }
