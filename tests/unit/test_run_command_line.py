@@ -164,6 +164,7 @@ def test_properties_of_a_device_are_listed_with_type_and_default() -> None:
     assert "  num-queues=<uint16>    - virtqueues (default: 1)" in lines
     assert any(line.startswith("  iothread=<link<iothread>>") for line in lines)
     assert not any("realized" in line or "type=" in line for line in lines)
+    assert max(map(len, lines)) <= WIDTH
     assert "  poll-max-ns=<int>" in "\n".join(lines_of("-object", "iothread,help"))
 
 
