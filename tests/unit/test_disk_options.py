@@ -211,6 +211,12 @@ DRIVE = ("-drive", "if=none,id=d,file=a")
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,num-queue=2"), "mean 'num-queues'"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,realized=on"), "is not writable"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,num-queues=x"), r"\(uint16\): 'x': must"),
+        (
+            ("-drive", "file=a,iothread=io7"),
+            r"no iothread object with id 'io7' \(known: io0, io1\)",
+        ),
+        ((*DRIVE, "-device", "virtio-blk-device,drive=d,iothread=/objects/io7"), "id 'io7'"),
+        ((*DRIVE, "-device", "virtio-blk-device,drive=d,iothread-vq-mapping=io7"), "id 'io7'"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,id=0"), "expects an identifier: a letter"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,iothread=io0,ioeventfd=off"), "needs ioev"),
         (

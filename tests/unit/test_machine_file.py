@@ -164,6 +164,7 @@ def test_doors_into_a_machine_may_be_several(tmp_path: Path) -> None:
         ),
         ("[[drive]]\nfile='a'\n[[drive]]\n\nfile='b'\ncache='maybe'\n", 6, "cache=maybe: must be"),
         ("[[drive]]\nfile='a'\nfill='b'\n", 3, "unknown drive option 'fill': did you mean 'file'"),
+        ("[[drive]]\nfile='a'\n\niothread='io7'\n", 4, "no iothread object with id 'io7'"),
         ("[[drive]]\nfile=['a']\n", 2, "must be a string"),
         ("[[drive]]\nfile='a'\niothread='a'\nioeventfd=false\n", 3, "iothread= needs ioeventfd"),
         ("[[device]]\ndriver='virtio-blk-device'\ndrive='d'\n", 3, "can't find value 'd'"),
