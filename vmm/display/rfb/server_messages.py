@@ -20,7 +20,9 @@ def rectangle(
     return struct.pack(">HHHHi", x, y, width, height, encoding) + payload
 
 
-def framebuffer_update(parts: Iterable[bytes], count: int, last_rect: bool = False) -> bytes:
+def framebuffer_update(
+    parts: Iterable[bytes | memoryview], count: int, last_rect: bool = False
+) -> bytes:
     """A whole update.
 
     Args:
