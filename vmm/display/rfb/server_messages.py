@@ -53,6 +53,12 @@ def extended_desktop_size(
     return rectangle(reason, status, width, height, Pseudo.EXTENDED_DESKTOP_SIZE, payload)
 
 
+def desktop_name(name: str) -> bytes:
+    """A rectangle that says what the desktop is called now (rfbproto, DesktopName)."""
+    text = name.encode()
+    return rectangle(0, 0, 0, 0, Pseudo.DESKTOP_NAME, struct.pack(">I", len(text)) + text)
+
+
 def led_state(scroll: bool, num: bool, caps: bool) -> bytes:
     """QEMU's LED state rectangle."""
     return rectangle(0, 0, 1, 1, Pseudo.QEMU_LED_STATE, bytes([scroll | num << 1 | caps << 2]))
