@@ -22,7 +22,7 @@ SOURCE_DIRS := $(wildcard vmm profiler exporters grafana tests)
 C_FILES = $(shell find $(SOURCE_DIRS) -name '*.[ch]' ! -name _native.c)
 PY_FILES = $(shell find $(SOURCE_DIRS) setup.py -name '*.py')
 
-.PHONY: help setup compare test build lint format asan tsan stress fuzz bench linux-guest bench-deps metrics-doc dashboards demo-metrics dashboard-images lock clean distclean
+.PHONY: help setup compare test build lint format asan tsan stress fuzz bench linux-guest bench-deps metrics-doc monitor-doc dashboards demo-metrics dashboard-images lock clean distclean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
@@ -95,6 +95,9 @@ bench-deps: ## as root on Debian 12: QEMU 10 from backports, fio, for side-by-si
 
 metrics-doc: build ## write docs/metrics.md anew from the table of metrics
 	$(BIN)/python -m exporters.reference docs/metrics.md
+
+monitor-doc: build ## write docs/monitor.md anew from the declarations of monitor commands
+	$(BIN)/python -m vmm.monitor.reference docs/monitor.md
 
 dashboards: build ## write grafana's dashboards and rules anew from their Python source
 	$(BIN)/python -m grafana $(ARGS)

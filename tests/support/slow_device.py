@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A machine whose Python device holds the big lock for long.
 
-    python tests/support/slow_device.py RECORDING ACCELERATOR SECONDS
+    python tests/support/slow_device.py RECORDING ACCELERATOR SECONDS [QMP-SOCKET]
 
 Two vCPUs read its register all the time, so that one of them waits while the other is inside.
 """
@@ -14,6 +14,7 @@ from vmm._native import lib
 from vmm.config import MachineConfig
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
+from vmm.monitor.options import MonitorOptions
 
 PORT = 0x700
 REGION = "slow-device"
@@ -38,7 +39,7 @@ class SlowDevice:
         time.sleep(self._seconds)
 
 
-def main(recording: Path, accel: str, seconds: float) -> None:
+def main(recording: Path, accel: str, seconds: float, monitor: Path | None) -> None:
     """Run until somebody ends us."""
     config = MachineConfig(
         kernel=micro_guest_path(),
@@ -49,6 +50,7 @@ def main(recording: Path, accel: str, seconds: float) -> None:
         serial="null",
         recording=recording,
         keep_recording=True,
+        monitors=(MonitorOptions("--qmp", path=monitor),) if monitor is not None else (),
     )
     with Machine(config) as machine:
         machine.add_python_region(lib.IO_PIO, PORT, 1, REGION, SlowDevice(seconds))
@@ -56,4 +58,5 @@ def main(recording: Path, accel: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    socket = Path(sys.argv[4]) if len(sys.argv) > 4 else None
+    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]), socket)

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from vmm.errors import VmmError
+from vmm.errors import DeviceNotFoundError, VmmError
 from vmm.monitor.commands.control import COMMANDS as CONTROL
-from vmm.monitor.errors import device_not_found
 from vmm.monitor.qapi import INT, STR, Command, Member
 from vmm.monitor.registry import Call, Registry
 from vmm.monitor.session import QUEUE_LENGTH, Request, Session, encode
@@ -22,7 +21,7 @@ def fails(call: Call, how: str) -> None:
     if how == "vmm":
         raise VmmError("no luck")
     if how == "device":
-        raise device_not_found("d0")
+        raise DeviceNotFoundError("d0")
     raise KeyError(how)
 
 

@@ -172,6 +172,16 @@ def test_the_guests_cursor_is_shown_and_taken_away(tmp_path: Path) -> None:
     serve(tmp_path, scenario)
 
 
+def test_a_client_that_knows_alpha_gets_the_cursor_with_it(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.console.define_cursor(FakeCursor(0, 0, np.array([[0x80FF0000]], np.uint32)))
+        client = await rig.client(RAW, CURSOR, -314)
+        (cursor,) = await client.update()
+        assert (cursor.encoding, cursor.payload) == (-314, bytes([0, 0, 0, 0, 128, 0, 0, 128]))
+
+    serve(tmp_path, scenario)
+
+
 def test_keyboard_lights_reach_the_client(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         client = await rig.client(RAW, LED_STATE, EXTENDED_KEY)
@@ -180,6 +190,19 @@ def test_keyboard_lights_reach_the_client(tmp_path: Path) -> None:
         rig.router.light(caps=True, scroll=True)
         (leds,) = await client.update()
         assert leds.payload == bytes([0b101])
+
+    serve(tmp_path, scenario)
+
+
+def test_a_client_that_can_show_a_title_gets_it_now_and_when_it_changes(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        client = await rig.client(RAW, -307)
+        (title,) = await client.update()
+        assert (title.encoding, title.payload.decode()) == (-307, rig.console.name)
+        rig.watch.title = "größer [Stopped]"
+        rig.server.title_changed()
+        (title,) = await client.update()
+        assert title.payload.decode() == "größer [Stopped]"
 
     serve(tmp_path, scenario)
 

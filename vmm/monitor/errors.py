@@ -21,10 +21,4 @@ class MonitorError(VmmError):
 
     def __init__(self, desc: str, error_class: ErrorClass = ErrorClass.GENERIC) -> None:
         super().__init__(desc)
-        self.desc = desc
         self.error_class = error_class
-
-
-def device_not_found(name: str) -> MonitorError:
-    """QEMU's error for a device, object or block device that is not there."""
-    return MonitorError(f"Device '{name}' not found", ErrorClass.DEVICE_NOT_FOUND)

@@ -13,6 +13,7 @@ from vmm.monitor.qapi import BOOL, STR, Enum, Event, Member, Struct, optional
 from vmm.monitor.qmp import QmpConnection
 from vmm.monitor.registry import Registry
 from vmm.monitor.session import encode
+from vmm.trace import Trace
 
 log = logging.getLogger("vmm.monitor")
 
@@ -44,6 +45,14 @@ EVENTS = (
     Event("SHUTDOWN", "The machine ends.", Struct("q_obj_SHUTDOWN-arg", _CAUSED)),
     Event("POWERDOWN", "The guest was asked to shut down."),
     Event(
+        "GUEST_PANICKED",
+        "The guest crashed.",
+        Struct(
+            "q_obj_GUEST_PANICKED-arg",
+            (Member("action", Enum("GuestPanicAction", ("pause", "poweroff", "run"))),),
+        ),
+    ),
+    Event(
         "DEVICE_DELETED",
         "A device is gone, its id may be used again.",
         Struct(
@@ -68,8 +77,8 @@ def wire(event: MachineEvent) -> bytes:
 class EventSender:
     """Sends the machine's events to the clients that have negotiated. Main thread."""
 
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
+    def __init__(self, registry: Registry, trace: Trace) -> None:
+        self._registry, self._trace = registry, trace
         self._clients: set[QmpConnection] = set()
 
     def add(self, client: QmpConnection) -> None:
@@ -85,6 +94,7 @@ class EventSender:
         if event.name not in self._registry.events:
             log.debug("the event %s is not in the schema", event.name)
             return
+        self._trace.emit("monitor_protocol_event_emit", lambda: event.name)
         data = wire(event)
         for client in tuple(self._clients):
             if client.session.negotiated:

@@ -16,6 +16,7 @@ class QmpConnection(Connection):
         super().__init__(*args)
         self.session = Session(state.package)
         self._registry = registry
+        self._trace = state.machine.trace
         self._call = Call(state.machine, registry, self.session, state)
 
     def greeting(self) -> bytes:
@@ -31,14 +32,21 @@ class QmpConnection(Connection):
         request = self.session.next()
         if request is None:
             return False
+        self._trace.emit("handle_qmp_command", lambda: _shown(request))
         if request.out_of_band:
-            self.write(request.reply(self._registry.run_out_of_band(request, self._call)))
+            self._trace.emit("monitor_qmp_cmd_out_of_band", lambda: _id(request))
+            reply = request.reply(self._registry.run_out_of_band(request, self._call))
+            self._trace.emit("monitor_qmp_respond", reply.decode)
+            self.write(reply)
         else:
             self.submit(lambda: self._run(request))
         return True
 
     async def _run(self, request: Request) -> bytes:
-        return request.reply(await self._registry.run(request, self._call))
+        self._trace.emit("monitor_qmp_cmd_in_band", lambda: _id(request))
+        reply = request.reply(await self._registry.run(request, self._call))
+        self._trace.emit("monitor_qmp_respond", reply.decode)
+        return reply
 
     def finished(self) -> None:
         """A place in the queue is free again."""
@@ -48,3 +56,16 @@ class QmpConnection(Connection):
     def wants_bytes(self) -> bool:
         """Whether there is room for a request."""
         return self.session.wants_bytes
+
+
+def _shown(request: Request) -> str:
+    """A request in a trace; passwords stay out of it."""
+    if request.error is not None:
+        return request.error
+    if isinstance(request.value, dict) and "password" in str(request.value.get("execute")):
+        return str(request.value.get("execute"))
+    return str(request.value)
+
+
+def _id(request: Request) -> str:
+    return str(request.value.get("id", "")) if isinstance(request.value, dict) else ""

@@ -92,7 +92,7 @@ def _failed(request: Request, error: Exception) -> dict[str, Any]:
     if isinstance(error, MonitorError):
         return error_reply(error)
     if isinstance(error, VmmError):
-        return error_reply(MonitorError(str(error)))
+        return error_reply(MonitorError(str(error), ErrorClass(error.QAPI_CLASS)))
     log.error("a monitor command failed: %r", request.value, exc_info=error)
     return error_reply(MonitorError(f"internal error: {type(error).__name__}"))
 

@@ -61,7 +61,7 @@ class Monitors:
         self.registry = registry()
         self.state = monitor_state(machine)
         self._dispatcher = Dispatcher(self._loop)
-        self._events = EventSender(self.registry)
+        self._events = EventSender(self.registry, machine.trace)
         self._clients: set[Connection] = set()
         self._listeners: list[_Listener] = []
         try:

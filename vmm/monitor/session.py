@@ -39,7 +39,7 @@ def encode(message: dict[str, Any]) -> bytes:
 
 def error_reply(error: MonitorError) -> dict[str, Any]:
     """The answer to a request that failed, without its id."""
-    return {"error": {"class": error.error_class.value, "desc": error.desc}}
+    return {"error": {"class": error.error_class.value, "desc": str(error)}}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 """All VNC displays of a machine: they share the screen's copy and the worker."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from vmm._native import lib
 from vmm.bql import Bql
@@ -11,7 +14,7 @@ from vmm.display.vnc.ports import Console, InputRouter, LoopOwner
 from vmm.display.vnc.screen import ScreenWatch
 from vmm.display.vnc.server import VncServer
 from vmm.display.vnc.worker import EncodeWorker, InlineEncoder
-from vmm.events import EventBus
+from vmm.events import Event, EventBus
 
 
 class VncDisplays:
@@ -48,6 +51,7 @@ class VncDisplays:
         )
         self.servers: list[VncServer] = []
         self._leave_leds: Callable[[], None] = lambda: None
+        self._leave_events = events.subscribe(self._follow_run_state)
         try:
             for each in options:
                 server = VncServer(each, self.watch, router, loop, events, self.jobs)
@@ -61,6 +65,7 @@ class VncDisplays:
     def close(self) -> None:
         """Close the displays, then end the worker."""
         self._leave_leds()
+        self._leave_events()
         for server in self.servers:
             server.close()
         self.servers.clear()
@@ -80,10 +85,31 @@ class VncDisplays:
                 lines.append(f"{kind}: {each} ({server.auth_words})")
         return lines
 
+    def statistics(self) -> dict[str, Any]:
+        """What the clients that are connected now got: a list of counters, in nanoseconds."""
+        now = time.monotonic_ns()
+        clients = [client for server in self.servers for client in server.clients()]
+        return {
+            "clients": [
+                {**asdict(client.statistics), "connected_ns": now - client.since_ns}
+                for client in clients
+                if client.since_ns is not None
+            ]
+        }
+
     def find(self, display_id: str | None) -> VncServer | None:
         """A display by id; None: the first one."""
         wanted = (each for each in self.servers if display_id in (None, each.id))
         return next(wanted, None)
+
+    def _follow_run_state(self, event: Event) -> None:
+        """A stopped machine says so in the title, as the windows of QEMU do."""
+        if event.name not in ("STOP", "RESUME"):
+            return
+        stopped = " [Stopped]" if event.name == "STOP" else ""
+        self.watch.title = self.watch.console.name + stopped
+        for server in self.servers:
+            server.title_changed()
 
     def _leds_set(self, _leds: object) -> None:
         """From whatever thread the guest's keyboard is in."""

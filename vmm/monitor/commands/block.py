@@ -1,140 +1,172 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disks and their statistics (qapi/block-core.json, qapi/block.json)."""
+"""Disks, the nodes behind them, and who processes them (qapi/block-core.json, qapi/block.json)."""
 
-from itertools import pairwise
 from typing import Any
 
-from vmm._native import lib
-from vmm.devices.block_accounting import MAX_BOUNDARIES, Account
-from vmm.devices.virtio_blk import VirtioBlkDevice
-from vmm.monitor.errors import MonitorError, device_not_found
-from vmm.monitor.qapi import BOOL, INT, STR, Array, Command, Member, Struct, optional
+from vmm.block.blockdev import DRIVERS
+from vmm.monitor.qapi import (
+    BOOL,
+    INT,
+    NULL,
+    STR,
+    Alternate,
+    Array,
+    Command,
+    Enum,
+    Member,
+    Struct,
+    optional,
+)
 from vmm.monitor.registry import Call
 
-_HISTOGRAM = Struct(
-    "BlockLatencyHistogramInfo",
+_LIMITS = ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
+_DETECT_ZEROES = Enum("BlockdevDetectZeroesOptions", ("off",))
+_DISCARD = Enum("BlockdevDiscardOptions", ("ignore", "unmap"))
+_CACHE_INFO = Struct(
+    "BlockdevCacheInfo",
+    (Member("writeback", BOOL), Member("direct", BOOL), Member("no-flush", BOOL)),
+)
+_IMAGE = Struct(
+    "ImageInfo",
     (
-        Member("boundaries", Array(INT), "ns, ascending"),
-        Member("bins", Array(INT), "requests below each boundary, and the rest"),
+        Member("filename", STR),
+        Member("format", STR),
+        optional("actual-size", INT, "bytes taken on the host"),
+        Member("virtual-size", INT, "bytes"),
     ),
 )
-_COUNTED = ("rd", "wr", "flush", "unmap")
-_SUMMED = ("rd", "wr", "unmap")
-_HISTOGRAMS = ("rd", "wr", "flush")
-_STATS = Struct(
-    "BlockDeviceStats",
+_CHILD = Struct("BlockNodeChild", (Member("child", STR), Member("node-name", STR)))
+_NODE = Struct(
+    "BlockDeviceInfo",
     (
-        *(Member(f"{name}_bytes", INT) for name in _SUMMED),
-        *(Member(f"{name}_operations", INT, "done") for name in _COUNTED),
-        *(Member(f"{name}_total_time_ns", INT, "of done and failed ones") for name in _COUNTED),
-        Member("wr_highest_offset", INT, "bytes: end of the farthest write"),
-        *(Member(f"{name}_merged", INT, "0: nothing is merged") for name in _SUMMED),
-        *(Member(f"failed_{name}_operations", INT) for name in _COUNTED),
-        *(Member(f"invalid_{name}_operations", INT, "refused") for name in _COUNTED),
-        Member("account_invalid", BOOL),
-        Member("account_failed", BOOL),
-        Member("timed_stats", Array(Struct("BlockDeviceTimedStats")), "empty"),
-        *(optional(f"{name}_latency_histogram", _HISTOGRAM) for name in _HISTOGRAMS),
+        Member("file", STR, "name of the file"),
+        Member("node-name", STR),
+        Member("ro", BOOL, "cannot be written"),
+        Member("drv", STR, "its driver"),
+        Member("backing_file_depth", INT, "0: no backing files"),
+        optional("children", Array(_CHILD)),
+        Member("active", BOOL),
+        Member("encrypted", BOOL, "false"),
+        Member("detect_zeroes", _DETECT_ZEROES),
+        *(Member(name, INT, "0: no limit") for name in _LIMITS),
+        Member("image", _IMAGE),
+        Member("cache", _CACHE_INFO),
+        Member("write_threshold", INT, "0: none"),
     ),
 )
-_BLOCKSTATS = Struct(
-    "BlockStats",
+_BLOCK = Struct(
+    "BlockInfo",
     (
         Member("device", STR, "id of the drive"),
         Member("qdev", STR, "id of the disk"),
-        Member("stats", _STATS),
+        Member("type", STR, "`unknown`"),
+        Member("removable", BOOL),
+        Member("locked", BOOL),
+        Member("inserted", _NODE),
     ),
 )
-_BOUNDARIES = {
-    "rd": "boundaries_read",
-    "wr": "boundaries_write",
-    "flush": "boundaries_flush",
-}
-
-
-def query_blockstats(call: Call) -> list[dict[str, Any]]:
-    """Counters of each disk since the start."""
-    ns_per_tick = call.machine.tick_clock.ns_per_tick
-    return [
-        {"device": disk.drive, "qdev": disk.id, "stats": _stats(disk, ns_per_tick)}
-        for disk in call.machine.disks
-    ]
-
-
-def _stats(disk: VirtioBlkDevice, ns_per_tick: float) -> dict[str, Any]:
-    accounts = disk.accounts()
-    stats: dict[str, Any] = {
-        "wr_highest_offset": accounts["wr"].highest_offset,
-        "account_invalid": True,
-        "account_failed": True,
-        "timed_stats": [],
-    }
-    for name, account in accounts.items():
-        stats |= _of_type(name, account, ns_per_tick)
-        if name in _HISTOGRAMS and account.bins:
-            boundaries = list(disk.latency_boundaries[name])
-            histogram = {"boundaries": boundaries, "bins": list(account.bins)}
-            stats[f"{name}_latency_histogram"] = histogram
-    return stats
-
-
-def _of_type(name: str, account: Account, ns_per_tick: float) -> dict[str, int]:
-    stats = {
-        f"{name}_operations": account.operations,
-        f"{name}_total_time_ns": round(account.ticks * ns_per_tick),
-        f"failed_{name}_operations": account.failed,
-        f"invalid_{name}_operations": account.invalid,
-    }
-    if name in _SUMMED:
-        stats |= {f"{name}_bytes": account.bytes, f"{name}_merged": 0}
-    return stats
-
-
-def _set_histogram(
-    call: Call,
-    id: str,
-    boundaries: list[int] | None = None,
-    **of_type: list[int],
-) -> None:
-    disk = next((each for each in call.machine.disks if each.id == id), None)
-    if disk is None:
-        raise device_not_found(id)
-    given = {name: of_type.get(_BOUNDARIES[name], boundaries) for name in _HISTOGRAMS}
-    words = {"rd": "read", "wr": "write", "flush": "flush"}
-    for name, limits in given.items():
-        if limits is not None and not _ascending(limits):
-            raise MonitorError(f"Device '{id}' set {words[name]} boundaries fail")
-    nothing_said = boundaries is None and not of_type
-    with call.machine.bql.blocked(lib.BQLREC_BLOCKED_DRAIN):
-        for name, limits in given.items():
-            if limits is not None or nothing_said:
-                ns_per_tick = call.machine.tick_clock.ns_per_tick
-                disk.set_latency_histogram(name, tuple(limits or ()), ns_per_tick)
-
-
-def _ascending(boundaries: list[int]) -> bool:
-    rising = all(a < b for a, b in pairwise([0, *boundaries]))
-    return rising and len(boundaries) <= MAX_BOUNDARIES
-
-
-COMMANDS = (
-    Command(
-        "query-blockstats",
-        query_blockstats,
-        "What each disk did since the machine's start.",
-        returns=Array(_BLOCKSTATS),
+_CACHE = Struct(
+    "BlockdevCacheOptions",
+    (optional("direct", BOOL, "O_DIRECT", "false"), optional("no-flush", BOOL, "", "false")),
+)
+_VARIANTS: dict[str, Struct] = {}
+_BLOCKDEV = Struct(
+    "BlockdevOptions",
+    (
+        Member("driver", Enum("BlockdevDriver", DRIVERS)),
+        optional("node-name", STR, "mandatory for the outermost node"),
+        optional("discard", _DISCARD, "what a guest's discard does", "ignore"),
+        optional("cache", _CACHE),
+        optional("read-only", BOOL, "", "false"),
+        optional("auto-read-only", BOOL, "read-only if it cannot be opened for writing", "false"),
+        optional("force-share", BOOL, "only false", "false"),
+        optional("detect-zeroes", _DETECT_ZEROES, "", "off"),
     ),
-    Command(
-        "block-latency-histogram-set",
-        _set_histogram,
-        "Begin latency histograms of a disk anew, or end them (no boundaries). The disk is drained"
-        " meanwhile.",
-        (
-            Member("id", STR, "of the disk"),
-            optional("boundaries", Array(INT), "ns, ascending, at most 64", "end all histograms"),
-            optional("boundaries-read", Array(INT), "of reads", "`boundaries`"),
-            optional("boundaries-write", Array(INT), "of writes", "`boundaries`"),
-            optional("boundaries-flush", Array(INT), "of flushes", "`boundaries`"),
+    tag="driver",
+    variants=_VARIANTS,
+)
+_REFERENCE = Alternate("BlockdevRef", (_BLOCKDEV, STR), "A new node, or the name of one.")
+_FILE = Struct(
+    "BlockdevOptionsFile",
+    (
+        Member("filename", STR),
+        optional("locking", Enum("OnOffAuto", ("auto", "on", "off")), "", "auto"),
+        optional(
+            "aio", Enum("BlockdevAioOptions", ("threads", "native", "io_uring")), "", "io_uring"
         ),
     ),
 )
+_NULL_NODE = Struct(
+    "BlockdevOptionsNull",
+    (
+        optional("size", INT, "bytes", "1 GiB"),
+        optional("latency-ns", INT, "of each request", "0"),
+        optional("read-zeroes", BOOL, "it always does", "true"),
+    ),
+)
+_RAW = Struct("BlockdevOptionsRaw", (Member("file", _REFERENCE),))
+_FILTER = Struct(
+    "BlockdevOptionsFilter",
+    (
+        Member("file", _REFERENCE),
+        optional("delay-us", INT, "of each request", "0"),
+        optional("error-every", INT, "each so many requests one fails; 0: none", "0"),
+        optional("error-errno", STR, "how it fails", "EIO"),
+    ),
+)
+_STR_OR_NULL = Alternate("StrOrNull", (STR, NULL))
+
+
+def _fill_variants() -> None:
+    """A node refers to nodes: the type needs itself."""
+    _VARIANTS.update({"file": _FILE, "host_device": _FILE, "raw": _RAW, "filter": _FILTER})
+    _VARIANTS.update({"null-co": _NULL_NODE, "null-aio": _NULL_NODE})
+
+
+def query_block(call: Call) -> list[dict[str, Any]]:
+    """The disks; ``qdev`` is an id, as QEMU's where a device has one."""
+    disks = {disk.path: disk.id for disk in call.machine.disks}
+    return [row | {"qdev": disks[row["qdev"]]} for row in call.machine.hotplug.query_block()]
+
+
+def _nodes(call: Call, flat: bool = False) -> list[dict[str, Any]]:
+    return call.machine.hotplug.nodes.query_named_block_nodes()
+
+
+def _add(call: Call, **options: Any) -> None:
+    call.machine.hotplug.blockdev_add({k.replace("_", "-"): v for k, v in options.items()})
+
+
+def _delete(call: Call, node_name: str) -> None:
+    call.machine.hotplug.blockdev_del(node_name)
+
+
+def _set_iothread(call: Call, node_name: str, iothread: str | None, force: bool = False) -> None:
+    call.machine.hotplug.set_iothread(node_name, iothread, force=force)
+
+
+_fill_variants()
+COMMANDS = (
+    Command("query-block", query_block, "The disks.", returns=Array(_BLOCK)),
+    Command(
+        "query-named-block-nodes",
+        _nodes,
+        "All block nodes.",
+        (optional("flat", BOOL, "without backing files; there are none", "false"),),
+        Array(_NODE),
+    ),
+    Command("blockdev-add", _add, "Open an image as a block node.", _BLOCKDEV),
+    Command("blockdev-del", _delete, "Close a node that nobody uses.",
+            (Member("node-name", STR),)),
+    Command(
+        "x-blockdev-set-iothread",
+        _set_iothread,
+        "Have another thread process a disk, while the guest uses it.",
+        (
+            Member("node-name", STR, "of the disk"),
+            Member("iothread", _STR_OR_NULL, "its id; null: the main loop"),
+            optional("force", BOOL, "as QEMU needs it; makes no difference", "false"),
+        ),
+        features=("unstable",),
+    ),
+)  # fmt: skip

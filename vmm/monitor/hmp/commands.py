@@ -3,7 +3,9 @@
 
 from typing import Any
 
-from vmm.monitor.commands import machine, run_state
+from vmm.input.qcodes import NUMBERS
+from vmm.monitor.commands import run_state, ui
+from vmm.monitor.hmp import tables
 from vmm.monitor.hmp.arguments import Kind, Parameter, flag
 from vmm.monitor.hmp.console import HmpCommand, HmpTable
 from vmm.monitor.registry import Call
@@ -83,21 +85,26 @@ def _info_kvm(call: Call) -> str:
     return f"kvm support: {'enabled' if enabled else 'disabled'}\n"
 
 
-def _info_cpus(call: Call) -> str:
-    def line(cpu: dict[str, Any]) -> str:
-        mark = " " if cpu["cpu-index"] else "*"
-        return f"{mark} CPU #{cpu['cpu-index']}: thread_id={cpu['thread-id']}\n"
-
-    return "".join(line(cpu) for cpu in machine.query_cpus(call))
+async def _screendump(call: Call, filename: str) -> str:
+    await ui.screendump(call, filename)
+    return ""
 
 
-def _info_iothreads(call: Call) -> str:
-    text = ""
-    for each in machine.query_iothreads(call):
-        text += f"{each['id']}:\n  thread_id={each['thread-id']}\n"
-        for name in ("poll-max-ns", "poll-grow", "poll-shrink", "aio-max-batch"):
-            text += f"  {name}={each[name]}\n"
-    return text
+def _sendkey(call: Call, keys: str, hold_ms: int | None = None) -> str:
+    """Keys joined by ``-``, each a name or a number; ``<`` is the key ``less``."""
+    values: list[dict[str, Any]] = []
+    for word in keys.replace("<", "less").split("-"):
+        if word.startswith("0x"):
+            try:
+                values.append({"type": "number", "data": int(word, 16)})
+            except ValueError:
+                return f"invalid parameter: {word}\n"
+        elif word in NUMBERS:
+            values.append({"type": "qcode", "data": word})
+        else:
+            return f"invalid parameter: {word}\n"
+    ui.send_key(call, values, hold_ms)
+    return ""
 
 
 _PROFILE_PARAMETERS = (flag("m"), flag("n"), Parameter("max", Kind.INT, optional=True))
@@ -116,6 +123,20 @@ _COMMANDS = (
     HmpCommand("system_reset", _reset, "reset the system"),
     HmpCommand("system_powerdown", _powerdown, "send system power down event"),
     HmpCommand(
+        "screendump",
+        _screendump,
+        "save the screen as a PPM picture",
+        "filename",
+        (Parameter("filename", Kind.FILE),),
+    ),
+    HmpCommand(
+        "sendkey",
+        _sendkey,
+        "send keys to the VM (e.g. 'sendkey ctrl-alt-f1', default hold time=100 ms)",
+        "keys [hold_ms]",
+        (Parameter("keys", Kind.TEXT), Parameter("hold_ms", Kind.INT, True)),
+    ),
+    HmpCommand(
         "sync-profile",
         _sync_profile,
         "enable, disable or reset synchronization profiling; with no arguments, say whether it is"
@@ -130,8 +151,12 @@ _INFO = (
     HmpCommand("name", _info_name, "show the current VM name"),
     HmpCommand("uuid", _info_uuid, "show the current VM UUID"),
     HmpCommand("kvm", _info_kvm, "show KVM information"),
-    HmpCommand("cpus", _info_cpus, "show infos for each CPU"),
-    HmpCommand("iothreads", _info_iothreads, "show iothreads"),
+    HmpCommand("cpus", tables.info_cpus, "show infos for each CPU"),
+    HmpCommand("iothreads", tables.info_iothreads, "show iothreads"),
+    HmpCommand("block", tables.info_block, "show info of all block devices"),
+    HmpCommand("blockstats", tables.info_blockstats, "show block device statistics"),
+    HmpCommand("vnc", tables.info_vnc, "show the VNC displays and their clients"),
+    HmpCommand("qtree", tables.info_qtree, "show the devices"),
     HmpCommand(
         "sync-profile",
         _info_sync_profile,

@@ -32,6 +32,7 @@ class HmpCommand:
 
 async def run_line(call: Call, line: str) -> str:
     """What the monitor prints for a line; complaints are text, too."""
+    call.machine.trace.emit("handle_hmp_command", lambda: line)
     try:
         return await _run_line(call, line)
     except HmpError as error:

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Machines with a monitor, and a judge of answers that knows nothing but the published schema.
+
+with monitored_vm(tmp_path) as vm, vm.qmp() as qmp:
+    qmp.execute("stop")
+"""
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from profiler.qemu.qmp import Qmp
+from tests.support.rig import wait_until
+from tests.support.vm import ENDLESS, Vm
+
+
+@dataclass
+class MonitoredVm:
+    """A VM in a process of its own, and its QMP socket."""
+
+    vm: Vm
+    socket: Path
+
+    def qmp(self) -> Qmp:
+        """A new connection."""
+        return Qmp(str(self.socket))
+
+
+@contextmanager
+def monitored_vm(tmp_path: Path, *options: str, append: str = ENDLESS) -> Iterator[MonitoredVm]:
+    """A micro-guest that runs until somebody ends it, and that may be reset."""
+    socket = tmp_path / "qmp"
+    arguments = ("--kernel", "micro", "--append", append, "--serial", "null")
+    monitor = ("--qmp", f"unix:{socket},server=on,wait=off")
+    command = [sys.executable, "-m", "vmm", "run", *arguments, *monitor, *options]
+    vm = Vm(command, tmp_path / "run", None)
+    try:
+        wait_until(lambda: socket.exists() or vm.process.poll() is not None, "the monitor")
+        assert vm.process.poll() is None, vm.finish().stderr
+        yield MonitoredVm(vm, socket)
+    finally:
+        if vm.process.poll() is None:
+            vm.process.kill()
+            vm.process.communicate()
+
+
+class Schema:
+    """The answer to query-qmp-schema, as a client sees it."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.by_name = {str(row["name"]): row for row in rows}
+        assert len(self.by_name) == len(rows), "names are unique"
+
+    def names(self, meta_type: str) -> set[str]:
+        """Names of all commands, events, ..."""
+        return {name for name, row in self.by_name.items() if row["meta-type"] == meta_type}
+
+    def check_reply(self, command: str, value: Any) -> None:
+        """Raise AssertionError if a command may not answer this."""
+        self.check(self.by_name[command]["ret-type"], value, command)
+
+    def check_event(self, event: Mapping[str, Any]) -> None:
+        """Raise AssertionError if this is no event of the schema."""
+        row = self.by_name[str(event["event"])]
+        assert row["meta-type"] == "event"
+        self.check(row["arg-type"], event.get("data", {}), str(event["event"]))
+
+    def check(self, type_name: str, value: Any, where: str) -> None:
+        """Raise AssertionError if ``value`` is not of a type."""
+        problem = self.problem(type_name, value, where)
+        assert problem is None, problem
+
+    def problem(self, type_name: str, value: Any, where: str) -> str | None:
+        """Why ``value`` is not of a type, or None."""
+        row = self.by_name[type_name]
+        kind = row["meta-type"]
+        if kind == "builtin":
+            return None if _is_json(row["json-type"], value) else f"{where}: {value!r}"
+        if kind == "enum":
+            return None if value in row["values"] else f"{where}: {value!r} is no {row['values']}"
+        if kind == "array":
+            return self._array(row, value, where)
+        if kind == "alternate":
+            members = [self.problem(each["type"], value, where) for each in row["members"]]
+            return None if None in members else f"{where}: {value!r} is none of {row['members']}"
+        return self._object(row, value, where)
+
+    def _array(self, row: Mapping[str, Any], value: Any, where: str) -> str | None:
+        if not isinstance(value, list):
+            return f"{where}: {value!r} is no list"
+        found = (self.problem(row["element-type"], v, f"{where}[{i}]") for i, v in enumerate(value))
+        return next((each for each in found if each), None)
+
+    def _object(self, row: Mapping[str, Any], value: Any, where: str) -> str | None:
+        if not isinstance(value, dict):
+            return f"{where}: {value!r} is no object"
+        members = {each["name"]: each for each in row["members"]}
+        for variant in row.get("variants", ()):
+            if value.get(row["tag"]) == variant["case"]:
+                inner = self.by_name[variant["type"]]["members"]
+                members |= {each["name"]: each for each in inner}
+        for name in value.keys() - members.keys():
+            return f"{where}.{name} is not in the schema"
+        for name, member in members.items():
+            if name not in value:
+                if "default" not in member:
+                    return f"{where}.{name} is missing"
+                continue
+            problem = self.problem(member["type"], value[name], f"{where}.{name}")
+            if problem:
+                return problem
+        return None
+
+
+def _is_json(json_type: str, value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {
+        "string": isinstance(value, str),
+        "int": number and isinstance(value, int),
+        "number": number,
+        "boolean": isinstance(value, bool),
+        "null": value is None,
+        "object": isinstance(value, dict),
+        "array": isinstance(value, list),
+        "value": True,
+    }[json_type]
