@@ -250,6 +250,19 @@ def test_the_smallest_pictures_arrive(encoding: int, fmt: PixelFormat) -> None:
                 connection.send(picture(kind, width, height, random), encoding)
 
 
+@pytest.mark.parametrize("encoding", [HEXTILE, TIGHT, TRLE, ZRLE], ids=NAMES.__getitem__)
+@pytest.mark.parametrize("fmt", COMMON_FORMATS[:3], ids=["xrgb", "big-endian", "xbgr"])
+def test_the_unused_byte_of_the_screen_makes_no_colours(encoding: int, fmt: PixelFormat) -> None:
+    random = np.random.default_rng(12)
+    pixels = picture("blocks", 90, 70, random)
+    rubbish = pixels | random.integers(0, 256, pixels.shape, np.uint32) << np.uint32(24)
+    clean, dirty = (
+        [bytes(rect.payload) for rect in Connection.new(90, 70, fmt).send(each, encoding)]
+        for each in (pixels, rubbish)
+    )
+    assert clean == dirty
+
+
 def test_an_empty_area_gives_no_rectangle() -> None:
     empty = np.zeros((0, 5), np.uint32)
     assert ClientEncoder().encode(empty, 0, 0, ZRLE, NATIVE, None, 9, False) == []
