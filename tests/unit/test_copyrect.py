@@ -92,3 +92,10 @@ def test_a_copy_arrives() -> None:
     np.testing.assert_array_equal(screen.values[:30, 5:25], pixels[10:40, :20])
     with pytest.raises(DecodeError):
         screen.draw(copyrect.encode(31, 10, 5, 0, 20, 30))
+
+
+def test_letters_whose_rows_come_twice_are_found_as_well() -> None:
+    rows = np.random.default_rng(5).integers(0, 1 << 24, (40, 50), np.uint32)
+    old = np.repeat(rows, 2, axis=0)
+    new = np.concatenate([old[16:], np.zeros((16, 50), np.uint32)])
+    assert find_scroll(old, new) == [Move(16, 0, 64)]
