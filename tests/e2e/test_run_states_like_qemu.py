@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.monitors import monitored_vm
+from tests.support.qemu_vm import listens
 from tests.support.qemus import QEMUS, qemu_id
 from tests.support.rig import wait_until
 from tests.support.vm import make_image
@@ -30,13 +31,10 @@ class Client:
     """A QMP client that keeps every event in order."""
 
     def __init__(self, path: Path) -> None:
+        wait_until(lambda: listens(path), "the monitor")
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(30)
-        try:
-            self._socket.connect(str(path))
-        except OSError:
-            self._socket.close()
-            raise
+        self._socket.connect(str(path))
         self._lines = self._socket.makefile("rb")
         self._lines.readline()
         self.events: list[tuple[str, Any]] = []
@@ -68,14 +66,6 @@ class Client:
         self._socket.close()
 
 
-def listening(path: Path) -> bool:
-    try:
-        Client(path).close()
-    except OSError:
-        return False
-    return True
-
-
 @contextmanager
 def qemu_machine(program: Path, folder: Path, *options: str) -> Iterator[Path]:
     """A QEMU with a machine like ours; gives its socket."""
@@ -86,7 +76,6 @@ def qemu_machine(program: Path, folder: Path, *options: str) -> Iterator[Path]:
     ]  # fmt: skip
     process = subprocess.Popen(command)
     try:
-        wait_until(lambda: listening(path) or process.poll() is not None, "QEMU's monitor")
         yield path
     finally:
         process.kill()
