@@ -120,7 +120,7 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
     ({"drive": "n0", "iothread-vq-mapping": 3}, "must be io0+io1 or a list such as"),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [1]}]},
-        "gives queue 0 to no iothread",
+        "missing vq 0 IOThread assignment",
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0"}], "iothread": "io0"},
@@ -128,11 +128,11 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0"}, {"iothread": "io0"}]},
-        "must not repeat an iothread: 'io0' is named twice",
+        'duplicate IOThread name "io0" in iothread-vq-mapping',
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 2]}]},
-        "iothread-vq-mapping= gives queue 1 to no iothread",
+        "missing vq 1 IOThread assignment in iothread-vq-mapping",
     ),
     (
         {
@@ -140,11 +140,11 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
             "num-queues": 2,
             "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 2]}],
         },
-        "iothread-vq-mapping= has queue 2, num-queues=2 has none of that number",
+        'vq index 2 for IOThread "io0" must be less than num_queues 2 in iothread-vq-mapping',
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 0]}]},
-        "must give each queue to one iothread only",
+        'cannot assign vq 0 to IOThread "io0" because it is already assigned',
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": "0"}]},
@@ -214,8 +214,12 @@ def test_a_mapping_says_which_queue_goes_where(machine: Machine) -> None:
     )
     disk = machine.hotplug.disk("vd0")
     assert disk.get("num-queues") == 3
-    io0, io1 = (thread.context for thread in machine.hotplug.objects.iothreads())
-    assert disk.contexts(disk._bus) == [io0, io1, io0]
+    assert disk.get("iothread-vq-mapping") == [
+        {"iothread": "io0", "vqs": [2, 0]},
+        {"iothread": "io1", "vqs": [1]},
+    ]
+    io0, io1 = machine.hotplug.objects.iothreads()
+    assert disk.contexts(machine.hotplug._bus) == [io0.context, io1.context, io0.context]
 
 
 NAMES = st.sampled_from(

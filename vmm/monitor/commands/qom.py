@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from vmm.monitor.qapi import ANY, BOOL, STR, Array, Command, Member, Struct, optional
+from vmm.monitor.qapi import ANY, BOOL, INT, STR, Array, Command, Member, Struct, check, optional
 from vmm.monitor.registry import Call
 
 _PROPERTY = Struct(
@@ -45,7 +45,18 @@ def _get(call: Call, path: str, property: str) -> Any:
 
 
 def _set(call: Call, path: str, property: str, value: Any) -> None:
+    obj = call.machine.qom.resolve(path)
+    check(_json_type(obj.property(property).type_name), value, property)
     call.machine.hotplug.set_property(path, property, value)
+
+
+def _json_type(name: str) -> Any:
+    """What a client must send for a property of this type; ANY: the property looks itself."""
+    if name == "bool":
+        return BOOL
+    if name == "size" or name.startswith(("int", "uint")):
+        return INT
+    return ANY if name.endswith("List") else STR
 
 
 def _list_get(call: Call, paths: list[str]) -> list[dict[str, Any]]:
