@@ -128,11 +128,11 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0"}, {"iothread": "io0"}]},
-        "must not repeat an iothread: 'io0' is named twice",
+        'duplicate IOThread name "io0" in iothread-vq-mapping',
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 2]}]},
-        "iothread-vq-mapping= gives queue 1 to no iothread",
+        "missing vq 1 IOThread assignment in iothread-vq-mapping",
     ),
     (
         {
@@ -140,11 +140,11 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
             "num-queues": 2,
             "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 2]}],
         },
-        "iothread-vq-mapping= has queue 2, num-queues=2 has none of that number",
+        'vq index 2 for IOThread "io0" must be less than num_queues 2',
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [0, 0]}]},
-        "must give each queue to one iothread only",
+        'cannot assign vq 0 to IOThread "io0" because it is already assigned',
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": "0"}]},
