@@ -12,6 +12,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+NOVNC=1.7.0
+
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
@@ -93,9 +95,27 @@ make_venv() {
 install_test_tools() {
     command -v dpkg-query >/dev/null || return 0
     want_test_tools qemu-system-x86 qemu-utils fio util-linux prometheus openssl tmux
+    want_test_tools tigervnc-viewer xvfb xdotool
+    want_test_tools novnc
     # On its own, because not every release packages it: Ubuntu's is a snap.
     if ! command -v chromium chromium-browser google-chrome >/dev/null; then
         want_test_tools chromium fonts-dejavu-core
+    fi
+    want_novnc build/novnc
+}
+
+# The VNC client that runs in a browser: scripts without dependencies, packed by its authors.
+want_novnc() {
+    local archive
+    [[ -d $1 ]] && return
+    mkdir -p "$1.new"
+    if command -v npm >/dev/null &&
+        archive=$(npm pack --silent --pack-destination "$1.new" "@novnc/novnc@$NOVNC" </dev/null) &&
+        tar -xzf "$1.new/$archive" -C "$1.new" --strip-components=1; then
+        mv "$1.new" "$1"
+    else
+        rm -rf "$1.new"
+        say "the test of noVNC will be skipped; it takes npm and the package @novnc/novnc"
     fi
 }
 

@@ -3,7 +3,8 @@
 # Proves the devices with somebody else's drivers: builds a small Linux kernel from Debian's own
 # kernel source, boots it with an ext2 image on an iothread, and looks for the line that says that
 # its virtio-blk driver has mounted the root file system. Nothing in user space is needed for that,
-# so it works on hosts where guest system calls do not (kvm_pvm).
+# so it works on hosts where guest system calls do not (kvm_pvm). By then its keyboard and mouse drivers
+# have made their acquaintance too.
 #
 # A second boot has a screen: the kernel is told of it by boot_params, writes its messages there, and
 # what they look like in the end is in build/linux/screen.png.
@@ -76,13 +77,14 @@ parameters='console=tty0 console=ttyS0 panic=-1 reboot=t root=/dev/vda rw rodata
 parameters+=' lpj=2000000 clearcpuid=smap,smep,popcnt,cx16'
 
 # boot LOG OPTION…: until the root is mounted. An image without an init ends in a panic, and panic=-1
-# in a triple fault: a guest crash here.
+# in a triple fault, which resets the machine: --no-reboot ends it instead.
 boot() {
     local log=$1 status=0
     shift
     rm -f "$log"
     echo "linux_guest: booting $kernel (console: $log)"
-    timeout 300 .venv/bin/python -m vmm run --kernel "$kernel" --memory 64M --serial "file:$log" \
+    timeout 600 .venv/bin/python -m vmm run --kernel "$kernel" --memory 64M --serial "file:$log" \
+        --no-reboot \
         --object iothread,id=io0 --drive "file=$image,iothread=io0" --append "$parameters" "$@" \
         || status=$?
     if grep -a 'VFS: Mounted root' "$log"; then
@@ -95,6 +97,12 @@ boot() {
 }
 
 boot "$work/console.log" # by way of PVH
+for device in 'AT Translated Set 2 keyboard' 'ImExPS/2 Generic Explorer Mouse'; do
+    if ! grep -a "input: $device" "$work/console.log"; then
+        echo "linux_guest: Linux has found no '$device' (CONFIG_KEYBOARD_ATKBD, MOUSE_PS2)" >&2
+        exit 1
+    fi
+done
 
 log=$work/console-screen.log
 screen=$work/screen.png

@@ -7,7 +7,7 @@ from typing import Any
 from vmm._native import ffi, lib
 from vmm.accel.base import Accelerator
 from vmm.errors import VmmError, check
-from vmm.qom import Property, QomObject, host_cpu
+from vmm.qom import Device, HostCpu, Property
 
 
 class CpuState(Enum):
@@ -27,7 +27,7 @@ class CpuCommand(Enum):
     FINISH = 2
 
 
-class X86Cpu(QomObject):
+class X86Cpu(Device):
     """One vCPU. All methods need the BQL.
 
     The creation path is QEMU's: ``realize`` (x86_cpu_realizefn) calls ``_init_vcpu``
@@ -37,7 +37,7 @@ class X86Cpu(QomObject):
 
     TYPE = "x86_64-cpu"
 
-    host_cpu = Property(host_cpu, -1, "host CPU to run on (-1: any)")
+    host_cpu = Property(HostCpu(), -1, "host CPU to run on (-1: any)")
 
     def __init__(self, index: int, accelerator: Accelerator, vcpu_set: Any) -> None:
         super().__init__(f"cpu{index}")

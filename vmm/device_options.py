@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from vmm.block.nodes import BlockGraph, BlockNode
+from vmm.block.vq_mapping import implied_queues
 from vmm.devices.virtio_blk import VirtioBlkDevice
 from vmm.errors import VmmError
 from vmm.objects import UserObjects
+from vmm.qom.create import check_properties
 
-VIRTIO_BLK_NAMES = ("virtio-blk-device", "virtio-blk")
-_ALIASES = {"logical_block_size": "logical-block-size"}  # QEMU's one name with underscores
-_RESOLVED_HERE = ("drive", "iothread", "iothread-vq-mapping")
+_RESOLVED_HERE = ("drive", "iothread")
 
 
 def apply_properties(
@@ -22,32 +22,39 @@ def apply_properties(
     Raises:
         VmmError: an unknown property, a bad value, a node or iothread that is not there.
     """
-    known = VirtioBlkDevice.properties()
-    for given, value in props.items():
-        name = _ALIASES.get(given, given)
-        if name not in known:
-            raise VmmError(f"Property 'virtio-blk-device.{given}' not found")
+    values = check_properties(VirtioBlkDevice, props)
+    for name, value in values.items():
         if name not in _RESOLVED_HERE:
             disk.set(name, value)
-    if "iothread" in props:
-        disk.iothread = objects.linked(_text("iothread", props["iothread"]))
-    if "iothread-vq-mapping" in props:
-        _map_queues(disk, props["iothread-vq-mapping"], objects, "num-queues" in props)
+    if values.get("iothread"):
+        disk.iothread = objects.linked(values["iothread"])
+    link_mapping(disk, objects)
+    if disk.mapped and disk.iothread is not None:
+        raise VmmError("iothread and iothread-vq-mapping properties cannot be set at the same time")
+    if disk.mapped and "num-queues" not in values:
+        disk.num_queues = implied_queues(disk.iothread_vq_mapping)
     if not disk.ioeventfd and (disk.iothread is not None or disk.mapped):
         raise VmmError("ioeventfd is required for iothread")
-    return _find_node(disk, props, nodes)
+    return use_node(disk, values.get("drive", ""), nodes)
 
 
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise VmmError(f"Invalid parameter type for '{name}', expected: string")
-    return value
+def link_mapping(disk: VirtioBlkDevice, objects: UserObjects) -> None:
+    """Find the iothreads that ``iothread-vq-mapping`` names.
+
+    Raises:
+        DeviceNotFoundError: one is not there.
+    """
+    disk.mapped = tuple(objects.linked(each.iothread) for each in disk.iothread_vq_mapping)
 
 
-def _find_node(disk: VirtioBlkDevice, props: Mapping[str, Any], nodes: BlockGraph) -> BlockNode:
-    if "drive" not in props:
+def use_node(disk: VirtioBlkDevice, name: str, nodes: BlockGraph) -> BlockNode:
+    """The node of this name, for a disk whose other properties are set.
+
+    Raises:
+        VmmError: there is none, or its blocks are larger than the disk's.
+    """
+    if not name:
         raise VmmError("drive property not set")
-    name = _text("drive", props["drive"])
     node = nodes.find(name)
     if node is None:
         raise VmmError(f"Property 'virtio-blk-device.drive' can't find value '{name}'")
@@ -56,24 +63,3 @@ def _find_node(disk: VirtioBlkDevice, props: Mapping[str, Any], nodes: BlockGrap
         raise VmmError(f"logical-block-size must be at least {needed}, as node '{name}' needs")
     disk.drive = node.name
     return node
-
-
-def _map_queues(
-    disk: VirtioBlkDevice, value: Any, objects: UserObjects, queues_given: bool
-) -> None:
-    """IOThreadVirtQueueMappingList of QEMU's qapi/virtio.json, without explicit ``vqs``."""
-    if disk.iothread is not None:
-        raise VmmError("iothread and iothread-vq-mapping properties cannot be set at the same time")
-    if not isinstance(value, list) or not value:
-        raise VmmError("Invalid parameter type for 'iothread-vq-mapping', expected: array")
-    names = []
-    for entry in value:
-        if not isinstance(entry, dict) or set(entry) != {"iothread"}:
-            raise VmmError("iothread-vq-mapping expects entries of the form {'iothread': ID}")
-        names.append(_text("iothread", entry["iothread"]))
-    if len(set(names)) != len(names):
-        raise VmmError("iothread-vq-mapping names an iothread twice")
-    disk.mapped = tuple(objects.linked(name) for name in names)
-    disk.iothread_vq_mapping = "+".join(names)
-    if not queues_given:
-        disk.num_queues = len(names)

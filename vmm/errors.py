@@ -22,6 +22,18 @@ class DeviceNotFoundError(VmmError):
         super().__init__(f"Device '{device_id}' not found")
 
 
+class KeyedError(VmmError):
+    """An error about one key of a set of keys and values.
+
+    Args:
+        key: which, so that its line in a machine file can be told; nested keys with dots.
+    """
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class CallbackError(VmmError):
     """A Python device callback raised; the original exception is the cause."""
 

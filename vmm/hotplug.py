@@ -20,13 +20,14 @@ from vmm._native import ffi, lib
 from vmm.block.nodes import BlockGraph, BlockNode, block_device_info
 from vmm.block.options import DriveOptions
 from vmm.bql import Bql
-from vmm.device_options import VIRTIO_BLK_NAMES, apply_properties
+from vmm.device_options import apply_properties, link_mapping, use_node
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
 from vmm.devices.virtio_slots import SLOTS, add_slots
 from vmm.errors import DeviceNotFoundError, VmmError, check_pointer
 from vmm.events import EventBus
 from vmm.objects import UserObjects
-from vmm.qom import Link, QomTree
+from vmm.qom import QomTree, TypeRegistry
+from vmm.qom.create import check_id, device_class
 
 WORKERS = 64
 WORKER_IDLE_NS = 10_000_000_000
@@ -36,19 +37,28 @@ class Hotplug:
     """Everything that may come and go.
 
     Args:
-        bql: the machine's lock; qom: its object tree; events: its events.
+        bql: the machine's lock; qom: its object tree; types: what can be in it.
+        events: the machine's events.
         bus: what disks are wired with.
         recorder: native BqlRec or NULL.
     """
 
     def __init__(
-        self, bql: Bql, qom: QomTree, events: EventBus, bus: VirtioBus, recorder: Any
+        self,
+        bql: Bql,
+        qom: QomTree,
+        types: TypeRegistry,
+        events: EventBus,
+        bus: VirtioBus,
+        recorder: Any,
     ) -> None:
+        self._bql = bql
         self._qom = qom
+        self._types = types
         self._events = events
         self._bus = bus
         self.disks: list[VirtioBlkDevice] = []
-        self.objects = UserObjects(bql, qom, recorder)
+        self.objects = UserObjects(bql, qom, types, recorder)
         pool = lib.worker_pool_new(WORKERS, WORKER_IDLE_NS, recorder)
         self._pool = check_pointer(ffi, pool, "creating the worker pool")
         self.nodes = BlockGraph(self._pool, bus.main_context)
@@ -148,12 +158,8 @@ class Hotplug:
         Raises:
             VmmError: in QEMU's words.
         """
-        if driver not in VIRTIO_BLK_NAMES:
-            raise VmmError(f"'{driver}' is not a valid device model name")
-        slot = self._free_slot()
-        disk = VirtioBlkDevice(device_id or self._free_id(), slot)
-        if any(disk.id == other.id for other in self.disks):
-            raise VmmError(f"Duplicate device ID '{disk.id}'")
+        device_class(self._types, driver)
+        disk = self._new_disk(device_id or self._free_id())
         node = apply_properties(disk, props, self.nodes, self.objects)
         self._plug(disk, node)
         return disk
@@ -164,20 +170,29 @@ class Hotplug:
         Raises:
             VmmError: the image cannot be used, or an iothread is not there.
         """
-        slot = self._free_slot()
-        node = self.nodes.add_drive(options, others)
-        disk = VirtioBlkDevice(f"disk{slot}", slot)
+        disk = self._new_disk(options.device_id or f"disk{self._free_slot()}")
+        node = None if options.node is not None else self.nodes.add_drive(options, others)
         try:
             disk.apply(options)
-            disk.drive = node.name
+            threads = [self.objects.known(name) for name in options.iothreads]
             if options.iothread:
-                disk.iothread = self.objects.known(options.iothread)
-            disk.mapped = tuple(self.objects.known(n) for n in options.iothread_vq_mapping)
-            self._plug(disk, node)
+                disk.iothread = threads[0]
+            link_mapping(disk, self.objects)
+            used = node or use_node(disk, options.node or "", self.nodes)
+            disk.drive = used.name
+            self._plug(disk, used)
         except BaseException:
-            self.nodes.detach(node)
+            if node is not None:
+                self.nodes.detach(node)
             raise
-        return list(node.backend.notes)
+        return list(used.backend.notes)
+
+    def _new_disk(self, device_id: str) -> VirtioBlkDevice:
+        """A disk in the first free slot. Raises VmmError: no slot is free, or the id is not."""
+        disk = VirtioBlkDevice(check_id(device_id), self._free_slot())
+        if any(disk.id == other.id for other in self.disks):
+            raise VmmError(f"Duplicate device ID '{disk.id}'")
+        return disk
 
     def device_del(self, device_id: str) -> None:
         """QMP's device_del: drain the disk, take it out of its slot and free it.
@@ -235,10 +250,13 @@ class Hotplug:
     # All of them.
 
     def drain(self) -> None:
-        """bdrv_drain_all, and stay so until undrain(); then flush the images."""
+        """bdrv_drain_all, and stay so until undrain(); then flush the images. The BQL is held while
+        that waits, and marked.
+        """
         for disk in self.disks:
             disk.quiesce()
-        self.nodes.flush_all()
+        with self._bql.blocked(lib.BQLREC_BLOCKED_DRAIN):
+            self.nodes.flush_all()
 
     def undrain(self) -> None:
         """End drain(). Without one: nothing."""
@@ -256,18 +274,7 @@ class Hotplug:
         Raises:
             VmmError: no such object or property, a bad value, or it cannot change any more.
         """
-        obj = self._qom.resolve(path)
-        prop = obj.properties().get(name)
-        if isinstance(prop, Link) and isinstance(value, str):
-            value = self._link_target(prop, value)
-        obj.set(name, value)
-
-    def _link_target(self, link: Link, text: str) -> object:
-        if not text:
-            return None
-        if text.startswith("/"):
-            return self._qom.resolve(text)
-        return self._qom.find(text, link.target_type)
+        self._qom.resolve(path).set(name, value)
 
     def query_block(self) -> list[dict[str, Any]]:
         """QAPI's BlockInfo of each disk."""

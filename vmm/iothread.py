@@ -1,32 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The ``iothread`` object: an event loop in a thread of its own, off the BQL."""
 
-import re
 from typing import Any
 
 from vmm._native import ffi, lib
 from vmm.errors import VmmError, check_pointer
-from vmm.qom import Property, QomObject, host_cpu
+from vmm.qom import HostCpu, Integer, Property, QomObject
 
 DEFAULT_POLL_MAX_NS = 32768  # QEMU's
-
-
-def _natural(value: Any) -> int:
-    text = str(value)
-    if not re.fullmatch(r"[0-9]{1,19}", text) or int(text) >= 1 << 63:
-        raise ValueError(f"'{text}' is not a number from 0 to 2^63-1")
-    return int(text)
+_NATURAL = Integer(low=0)
 
 
 class IoThread(QomObject):
     """An iothread. Set properties, then ``realize``; poll parameters may change while it runs."""
 
     TYPE = "iothread"
+    USER_CREATABLE = True
 
-    poll_max_ns = Property(_natural, DEFAULT_POLL_MAX_NS, "longest busy poll in ns", live=True)
-    poll_grow = Property(_natural, 0, "factor by which polling grows (0: 2)", live=True)
-    poll_shrink = Property(_natural, 0, "divisor by which it shrinks (0: to none)", live=True)
-    cpu = Property(host_cpu, -1, "host CPU to run on (-1: any)")
+    poll_max_ns = Property(_NATURAL, DEFAULT_POLL_MAX_NS, "longest busy poll in ns", live=True)
+    poll_grow = Property(_NATURAL, 0, "factor by which polling grows (0: 2)", live=True)
+    poll_shrink = Property(_NATURAL, 0, "divisor by which it shrinks (0: to none)", live=True)
+    cpu = Property(HostCpu(), -1, "host CPU to run on (-1: any)")
 
     def __init__(self, object_id: str) -> None:
         if not 0 < len(object_id.encode()) <= 12:

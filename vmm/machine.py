@@ -26,18 +26,17 @@ from vmm.config import MachineConfig
 from vmm.cpu import X86Cpu, pause_all, resume_all
 from vmm.devices import virtio_slots
 from vmm.devices.block_accounting import TickClock
-from vmm.devices.i8042 import add_i8042
+from vmm.devices.board import add_measuring_ports, add_serial
 from vmm.devices.python_region import PythonRegion, RegionHandler
-from vmm.devices.python_scratch import PythonScratch
-from vmm.devices.serial import COM1_BASE, COM1_IRQ, SerialPort
 from vmm.devices.virtio_blk import VirtioBlkDevice, VirtioBus
-from vmm.devices.window_mark import MARK_PORT, WindowMark
 from vmm.errors import VmmError, check, check_pointer
-from vmm.events import Event, EventBus
+from vmm.events import EventBus
 from vmm.hotplug import Hotplug
-from vmm.input.router import InputRouter
+from vmm.input.build import build_input
+from vmm.machine_object import MachineObject
 from vmm.main_loop import MainLoop
 from vmm.memory import GuestMemory
+from vmm.object_types import type_registry
 from vmm.qom import QomTree
 from vmm.requests import Request, Requests
 from vmm.runstate import MachineControl
@@ -47,9 +46,6 @@ if TYPE_CHECKING:
     from vmm.display.console import Console
     from vmm.display.framebuffer import Framebuffer
     from vmm.display.vnc.displays import VncDisplays
-
-SCRATCH_PORT = 0x5F8
-PYTHON_SCRATCH_PORT = 0x5E8
 
 log = logging.getLogger("vmm.machine")
 
@@ -64,7 +60,9 @@ class Machine:
     def __init__(self, config: MachineConfig) -> None:
         self.config = config
         self.accel_choice: AccelChoice = choose_accelerator(config.accel)
+        self.types = type_registry()
         self.qom = QomTree()
+        self.qom.add("/machine", MachineObject(config, self.accel_choice.name))
         self.events = EventBus()
         self.trace = trace_as_asked(config.trace, self.events)
         self.cpus: list[X86Cpu] = []
@@ -72,6 +70,7 @@ class Machine:
         """One-line remarks for the person who starts the machine; usually none."""
         self.running_since_ns: int | None = None
         self.framebuffer: Framebuffer | None = None
+        self.scratch: Any = None
         self.vnc: VncDisplays | None = None
         self._guest: NativeGuest | None = None
         self._python_regions: list[PythonRegion] = []
@@ -96,7 +95,8 @@ class Machine:
         self._build_cpus()
         self._build_hotplug()
         self._build_devices()
-        self._build_input()
+        self.input = build_input(self)
+        self._on_close(self.input.close)
         self._build_disks()
         self._build_vnc()
         self._load()
@@ -129,7 +129,7 @@ class Machine:
 
     def _open_recorder(self) -> Recorder:
         try:
-            return Recorder(self.config.recording, vm_name=self.config.kernel.stem)
+            return Recorder(self.config.recording, vm_name=self.config.vm_name)
         except OSError as error:
             raise VmmError(f"recording: {error.strerror} (or use --no-record)") from None
 
@@ -214,7 +214,7 @@ class Machine:
             self.control.vcpus_paused,
         )
         recorder = self._recorder_native()
-        self.hotplug = Hotplug(self.bql, self.qom, self.events, bus, recorder)
+        self.hotplug = Hotplug(self.bql, self.qom, self.types, self.events, bus, recorder)
         self._on_close(self.hotplug.close)
         for options in self.config.objects:
             self.hotplug.object_add(options.type, options.id, options.properties)
@@ -225,35 +225,9 @@ class Machine:
         return self.hotplug.disks
 
     def _build_devices(self) -> None:
-        self._serial_irq = ffi.new(
-            "IrqLine *", {"vm_fd": self.accelerator.irq_vm_fd, "gsi": COM1_IRQ}
-        )
-        self.serial = SerialPort(self.config.serial, self.main_loop, self._serial_irq)
+        self.serial = add_serial(self)
         self._on_close(self.serial.close)
-        self.on_reset(lambda: lib.serial16550_reset(self.serial.native))
-        serial_ops = lib.ops_serial16550()
-        self.add_region(lib.IO_PIO, COM1_BASE, 8, "serial", serial_ops, self.serial.native)
-        exit_ops = lib.ops_debug_exit()
-        port, ports = lib.DEBUG_EXIT_PORT, lib.DEBUG_EXIT_PORTS
-        self.add_region(lib.IO_PIO, port, ports, "debug-exit", exit_ops, self.requests.native)
-        self._scratch = ffi.new("uint64_t *")
-        scratch_ops = lib.ops_scratch_register()
-        self.add_region(lib.IO_PIO, SCRATCH_PORT, 4, "scratch", scratch_ops, self._scratch)
-        self.add_python_region(
-            lib.IO_PIO, PYTHON_SCRATCH_PORT, 4, "python-scratch", PythonScratch()
-        )
-        copy = self.recorder if self.config.window_recording else None
-        self.window_mark = WindowMark(Path(copy.path) if copy else None, self._sync_clock)
-        self.add_python_region(
-            lib.IO_PIO, MARK_PORT, 1, "bqlscope-mark", self.window_mark, lock_free=True
-        )
-
-    def _build_input(self) -> None:
-        self.input = InputRouter(self.main_loop.asyncio.call_later)
-        self.input.enabled = False  # until it runs
-        self._on_close(self.input.close)
-        self.events.subscribe(self._follow_run_state)
-        add_i8042(self)
+        self.window_mark = add_measuring_ports(self)
 
     def _build_vnc(self) -> None:
         if not self.config.vnc:
@@ -266,12 +240,8 @@ class Machine:
         self._on_close(self.vnc.close)
         self.notes += self.vnc.notes()
 
-    def _follow_run_state(self, event: Event) -> None:
-        """A stopped machine takes no input, as in QEMU."""
-        if event.name in ("STOP", "RESUME"):
-            self.input.enabled = event.name == "RESUME"
-
-    def _sync_clock(self) -> None:
+    def sync_clock(self) -> None:
+        """Store a fresh clock calibration in the recording, if there is one."""
         if self.recorder is not None:
             self.recorder.sync_clock()
 
@@ -313,6 +283,8 @@ class Machine:
         self.add_region(kind, base, size, name, ops, region.native, lock_free=lock_free)
 
     def _build_disks(self) -> None:
+        for node in self.config.blockdevs:
+            self.hotplug.nodes.add(node)
         for options in self.config.drives:
             self.notes += self.hotplug.add_drive(options, self.config.drives)
 
@@ -366,7 +338,7 @@ class Machine:
         request = self.main_loop.asyncio.run_until_complete(self.control.serve())
         pause_all(self.cpus)
         self.serial.flush()
-        self._sync_clock()
+        self.sync_clock()
         for region in self._python_regions:
             request.raise_callback_error(region.error)
         return request

@@ -4,25 +4,24 @@
 Main thread, under the BQL.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from vmm._native import lib
 from vmm.bql import Bql
-from vmm.errors import DeviceNotFoundError, VmmError
+from vmm.errors import DeviceNotFoundError
 from vmm.iothread import IoThread
-from vmm.qom import QomTree
-
-_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+from vmm.qom import QomTree, TypeRegistry
+from vmm.qom.create import create_object
 
 
 class UserObjects:
     """The children of /objects."""
 
-    def __init__(self, bql: Bql, qom: QomTree, recorder: Any) -> None:
+    def __init__(self, bql: Bql, qom: QomTree, types: TypeRegistry, recorder: Any) -> None:
         self._bql = bql
         self._qom = qom
+        self._types = types
         self._recorder = recorder
         self._iothreads: dict[str, IoThread] = {}
 
@@ -32,20 +31,14 @@ class UserObjects:
         Raises:
             VmmError: an unknown type or property, a bad value, a bad or taken id.
         """
-        if qom_type != IoThread.TYPE:
-            raise VmmError(f"Parameter 'qom-type' does not accept value '{qom_type}'")
-        if not _ID.fullmatch(object_id):
-            raise VmmError("Parameter 'id' expects an identifier")
-        if object_id in self._iothreads:
-            raise VmmError(
-                f"attempt to add duplicate property '{object_id}' to object (type 'container')"
-            )
-        iothread = IoThread(object_id)
-        for name, value in props.items():
-            iothread.set(name, value)
-        iothread.realize(self._recorder)
+        iothread = create_object(self._types, self._qom, qom_type, object_id, props)
+        assert isinstance(iothread, IoThread)  # there is no other type so far
+        try:
+            iothread.realize(self._recorder)
+        except BaseException:
+            self._qom.remove(iothread.path)
+            raise
         self._iothreads[object_id] = iothread
-        self._qom.add(f"/objects/{object_id}", iothread)
         return iothread
 
     def find(self, object_id: str) -> IoThread | None:

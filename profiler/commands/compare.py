@@ -19,7 +19,7 @@ from profiler.compare.fail_if import Check, FailIfError, Outcome, evaluate, pars
 from profiler.compare.host import detect_host
 from profiler.compare.own import OwnVmm
 from profiler.compare.page import print_page, print_verdicts
-from profiler.compare.placement import IRQ_PATHS, PLACEMENT_KINDS, PlanError
+from profiler.compare.placement import DISK_KINDS, IRQ_PATHS, VNC_KINDS, PlanError
 from profiler.compare.plan import Plan
 from profiler.compare.progress import reporter
 from profiler.compare.qemu import AIO_ENGINES, MACHINES, QemuVmm, micro_guest
@@ -30,11 +30,12 @@ from profiler.compare.runner import Runner
 from profiler.compare.table import WIDTH
 from profiler.compare.verdict import build_verdict
 from profiler.compare.vmm import Vmm
-from profiler.compare.workload import RW_MODES, Drive, Workload, parse_size
+from profiler.compare.workload import RW_MODES, VNC_ENCODINGS, Drive, Workload, parse_size
 from profiler.errors import UserError
 
 VMMS = ("bqlscope", "qemu")
 EXIT_CHECK_FAILED = 3
+USUAL_VIEWERS = 4
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -141,8 +142,22 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     default="mainloop,iothread",
     show_default=True,
     help="Who processes the disk's queue, comma separated, the baseline first: "
-    f"{', '.join(PLACEMENT_KINDS)}. The main loop and a vCPU do it with the BQL held, iothreads "
-    "without.",
+    f"{', '.join(DISK_KINDS)}. The main loop and a vCPU do it with the BQL held, iothreads "
+    f"without. Or who encodes the screen for viewers: {', '.join(VNC_KINDS)}.",
+)
+@click.option(
+    "--vnc-clients",
+    default=0,
+    metavar="N",
+    help="VNC viewers that watch the screen, while the guest draws on it. Default: none, or 4 "
+    "for vnc placements.",
+)
+@click.option(
+    "--vnc-encoding",
+    type=click.Choice(tuple(VNC_ENCODINGS)),
+    default="tight",
+    show_default=True,
+    help="The encoding these viewers ask for.",
 )
 @click.option(
     "--irq",
@@ -271,7 +286,9 @@ def compare(
     the main loop (under the big lock) and by an iothread (without it), and prints medians, ratios
     with 95 % intervals, who blocked whom, and a verdict.
 
-    With --vmm qemu the same is done to an unmodified QEMU.
+    With --vmm qemu the same is done to an unmodified QEMU. With --placements
+    vnc-worker,vnc-mainloop it is the encoding of the screen that moves, under the eyes of
+    --vnc-clients viewers.
 
     Exit status: 0 done, 1 a trial failed twice, 2 wrong usage, 3 a --fail-if holds or QEMU is not
     installed, 130 interrupted.
@@ -280,8 +297,11 @@ def compare(
         stack.enter_context(_orderly_termination())
         try:
             vmms = _vmms(_names(vmm), workload["accel"], qemu, machine, qemu_aio, qemu_args)
+            kinds = _names(placements)
+            if set(kinds) & set(VNC_KINDS):
+                workload["vnc_clients"] = workload["vnc_clients"] or USUAL_VIEWERS
             work = Workload(**workload)
-            choice = (vmms, _names(placements), _names(irq or ""), work)
+            choice = (vmms, kinds, _names(irq or ""), work)
             # Everything is judged before the image is made.
             checks = _parse_checks(fail_if, _plans(*choice, Drive(Path(), "none"), trials))
             plans = _plans(*choice, _drive(stack, drive, work.rw, allow_write), trials)

@@ -50,7 +50,10 @@ def _machine(result: Result) -> str:
 
 def _workload_line(result: Result) -> Line:
     work = result.plan.workload
-    return "workload", f"{work.rw} {size_text(work.block_size)}, queue depth {work.iodepth}"
+    text = f"{work.rw} {size_text(work.block_size)}, queue depth {work.iodepth}"
+    if work.vnc_clients:
+        text += f"; {counted(work.vnc_clients, 'VNC viewer')}, {work.vnc_encoding}"
+    return "workload", text
 
 
 def _irq(result: Result) -> str:

@@ -5,7 +5,10 @@ Rule: a ratio above 1 always means that the candidate is better than the baselin
 more is better are therefore divided candidate/baseline, all others baseline/candidate.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+from profiler.compare.statistics import Estimate
 
 ONE_BUCKET = 1.13
 """Quantiles come out of histograms whose buckets are an eighth wide: values that are next to each
@@ -29,6 +32,8 @@ class Metric:
     better: str = ""
     worse: str = ""
     resolution: float = 1.0
+    optional: bool = False
+    """Left out of tables where nobody has it."""
 
     @property
     def ratio_of(self) -> str:
@@ -72,7 +77,20 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("mainloop_bql_hold_share", "main loop holds", "%", False, 100.0),
     Metric("mainloop_hold_p99_us", "main loop hold p99", "µs", False, resolution=ONE_BUCKET),
+    Metric("vnc_updates_per_s", "screen updates", "1/s", True, optional=True),
+    Metric("vnc_bytes_per_s", "screen data", "MB/s", True, 1e-6, optional=True),
 )
 METRIC_KEYS: tuple[str, ...] = tuple(metric.key for metric in METRICS)
 HEADLINES: tuple[Metric, ...] = tuple(metric for metric in METRICS if metric.better)
 """The metrics the verdict speaks of."""
+
+
+def shown(measured: Iterable[Mapping[str, Estimate]]) -> tuple[Metric, ...]:
+    """The metrics that a table of these placements has a line for."""
+    found = list(measured)
+    return tuple(
+        metric
+        for metric in METRICS
+        if not metric.optional
+        or any(own[metric.key].median is not None for own in found if metric.key in own)
+    )

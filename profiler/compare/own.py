@@ -5,16 +5,27 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from profiler.compare.placement import Placement, cross_placements
 from profiler.compare.trial import TrialError, load_document
 from profiler.compare.vmm import Identity, Job, TrialFiles, ending
-from profiler.compare.workload import Drive
+from profiler.compare.workload import VNC_ENCODINGS, Drive
 
 PROGRAM = (sys.executable, "-m", "vmm", "run")
 KEY = "bqlscope"
 USUAL_IRQ = "irqfd"
+
+
+def watched(
+    command: Sequence[str], clients: int, encoding: str, encoder: str, vnc: Path, qmp: Path
+) -> list[str]:
+    """The command with viewers: a wrapper connects them before it lets the guest run."""
+    wrapper = [sys.executable, "-m", "profiler.compare.viewers", str(clients)]
+    wrapper += [str(VNC_ENCODINGS[encoding]), str(vnc), str(qmp)]
+    screen = ["--vnc", f"unix:{vnc}", "--vnc-encode", encoder, "--qmp", f"unix:{qmp}", "-S"]
+    return [*wrapper, *command, *screen]
 
 
 def product_version() -> str:
@@ -33,7 +44,7 @@ def drive_option(drive: Drive, placement: Placement) -> str:
     parts.append("irq=irqfd" if placement.irq == "none" else f"irq={placement.irq}")
     if placement.kind == "vcpu":
         parts.append("ioeventfd=off")
-    elif placement.kind == "iothread":
+    elif placement.kind == "iothread" or placement.encoder:
         parts.append(f"iothread={placement.iothreads[0]}")
     elif placement.kind == "iothread-vq-mapping":
         parts += [
@@ -67,13 +78,18 @@ class OwnVmm:
         """`python -m vmm run …`."""
         work = job.workload
         command = [*self.program, "--no-reboot", "--kernel", "micro", "--accel", work.accel]
-        command += ["--smp", str(work.smp), "--memory", work.memory]
+        command += ["--smp", str(work.vcpus), "--memory", work.memory]
         for name in job.placement.iothreads:
             command += ["--object", f"iothread,id={name},poll-max-ns={work.poll_max_ns}"]
         command += ["--drive", drive_option(job.drive, job.placement)]
         command += ["--append", job.guest_parameters]
         command += ["--recording", str(files.recording), "--keep-recording", "--window-recording"]
-        return [*command, "--json", str(files.output)]
+        command += ["--json", str(files.output)]
+        if not work.vnc_clients:
+            return command
+        encoder = job.placement.encoder or "worker"
+        sockets = (files.directory / "vnc", files.directory / "qmp")
+        return watched(command, work.vnc_clients, work.vnc_encoding, encoder, *sockets)
 
     def collect(self, files: TrialFiles, status: int) -> Mapping[str, Any]:
         """The child's JSON file, which has all that is asked for."""

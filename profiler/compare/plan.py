@@ -55,6 +55,8 @@ class Plan:
                 raise PlanError(
                     f"--iodepth must be at least {placement.queues} for {placement.name}"
                 )
+            if placement.encoder and not self.workload.vnc_clients:
+                raise PlanError(f"--placements {placement.name} needs viewers: --vnc-clients 4")
 
     @property
     def key(self) -> str:

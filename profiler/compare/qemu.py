@@ -19,7 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from profiler.compare.placement import Placement, PlanError, cross_placements
+from profiler.compare.placement import VNC_KINDS, Placement, PlanError, cross_placements
 from profiler.compare.qemu_program import QemuProgram
 from profiler.compare.trial import TrialError, load_document, section
 from profiler.compare.vmm import Identity, Job, TrialFiles, ending
@@ -123,6 +123,10 @@ class QemuVmm:
         Raises `PlanError` for another path, and for a mapping that this QEMU is too old for.
         """
         usual = self.machine.usual_irq
+        if set(kinds) & set(VNC_KINDS):
+            raise PlanError(
+                "--placements vnc-...: QEMU always encodes in its vnc_worker; leave --vmm out"
+            )
         placements = cross_placements(kinds, irqs or (usual,), usual)
         for placement in placements:
             if placement.irq not in (usual, "none"):

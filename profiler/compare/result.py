@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from profiler.compare.host import Host
-from profiler.compare.metrics import METRICS, Metric
+from profiler.compare.metrics import METRICS, Metric, shown
 from profiler.compare.own import product_version
 from profiler.compare.placement import Placement
 from profiler.compare.plan import Plan
@@ -162,7 +162,10 @@ def _placement_config(placement: Placement) -> dict[str, Any]:
 
 def _ratios_json(result: Result) -> dict[str, Any]:
     by_candidate: dict[str, Any] = {
-        name: {metric.key: _ratio_json(metric, own[metric.key]) for metric in METRICS}
+        name: {
+            metric.key: _ratio_json(metric, own[metric.key])
+            for metric in shown(result.estimates.values())
+        }
         for name, own in result.ratios.items()
     }
     if len(by_candidate) == 1:
@@ -219,8 +222,8 @@ def to_json(result: Result, date: str) -> dict[str, Any]:
             placement.name: {
                 "config": _placement_config(placement),
                 **{
-                    key: _estimate_json(value)
-                    for key, value in result.estimates[placement.name].items()
+                    metric.key: _estimate_json(result.estimates[placement.name][metric.key])
+                    for metric in shown(result.estimates.values())
                 },
             }
             for placement in plan.placements

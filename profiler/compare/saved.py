@@ -280,6 +280,8 @@ def _plan(node: _Node) -> Plan:
             poll_max_ns=work.at("poll_max_ns").integer(),
             memory=work.at("memory").text(),
             accel=work.at("accel").text(),
+            vnc_clients=work.at("vnc_clients").integer() if work.has("vnc_clients") else 0,
+            vnc_encoding=work.at("vnc_encoding").text() if work.has("vnc_encoding") else "tight",
         ),
         drive=Drive(
             path=Path(drive.at("path").maybe_text() or ""),

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from profiler.compare.metrics import METRICS, Metric
+from profiler.compare.metrics import Metric, shown
 from profiler.compare.placement import Placement
 from profiler.compare.result import Result
 from profiler.compare.statistics import Estimate, Ratio
@@ -77,7 +77,7 @@ def _empty_table(names: Sequence[str], width: int) -> Table:
 def candidate_table(result: Result, candidate: str, width: int = WIDTH) -> Table:
     """The table of one candidate against the baseline."""
     table = _empty_table((result.plan.baseline.name, candidate), width)
-    for metric in METRICS:
+    for metric in shown(result.estimates.values()):
         label = Text(f"{metric.label}, {metric.unit}")
         table.add_row(label, *_cells(metric, result, candidate))
     return table
@@ -95,7 +95,7 @@ def side_by_side_table(results: Sequence[Result], number_of: int, width: int = W
     candidates = [plan.candidates[number_of] for plan in plans]
     names = (shared_name([plan.baseline for plan in plans]), shared_name(candidates))
     table = _empty_table(names, width)
-    for metric in METRICS:
+    for metric in shown(own for result in results for own in result.estimates.values()):
         table.add_row(Text(f"{metric.label}, {metric.unit}"))
         for result, candidate in zip(results, candidates, strict=True):
             title = Text(f"  {result.plan.vmm.identity.title}")

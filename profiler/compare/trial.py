@@ -92,6 +92,22 @@ def lock_metrics(locks: LockFigures) -> dict[str, float]:
     return metrics
 
 
+def screen_metrics(screen: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics of the VNC server: what one viewer got, on average, while it was connected."""
+    clients = screen.get("clients")
+    if not isinstance(clients, list) or not clients:
+        raise TrialError("no viewer was connected to the VNC server")
+    rates: dict[str, list[float]] = {"updates": [], "bytes": []}
+    for index, client in enumerate(clients):
+        if not isinstance(client, dict):
+            raise TrialError(f"the result's 'vnc.clients[{index}]' is not an object")
+        where = f"vnc.clients[{index}]"
+        seconds = _number(client, "connected_ns", where) / 1e9
+        for key, values in rates.items():
+            values.append(_number(client, key, where) / seconds if seconds else 0.0)
+    return {f"vnc_{key}_per_s": sum(values) / len(values) for key, values in rates.items()}
+
+
 def _window_ns(document: Mapping[str, Any]) -> float | None:
     """Length of the guest's window as the VMM saw it, or None if it did not see both marks."""
     window = section(document, "window")
@@ -124,6 +140,8 @@ def read_trial(
     if status != 0:
         raise TrialError(f"the guest ended with status {status}")
     metrics = guest_metrics(section(document, "guest"))
+    if document.get("vnc") is not None:
+        metrics |= screen_metrics(section(document, "vnc"))
     locks = None
     if document.get("recording") is not None:
         try:

@@ -81,7 +81,8 @@ def _candidate(result: Result, name: str) -> CandidateVerdict:
     )
     gains = [_phrase(m, ratios[m.key], True) for m in HEADLINES if m.key in better]
     losses = [_phrase(m, ratios[m.key], False) for m in HEADLINES if m.key in worse]
-    move = f"Moving virtio-blk from {result.plan.baseline.name} to {name}"
+    what = "VNC encoding" if result.plan.baseline.encoder else "virtio-blk"
+    move = f"Moving {what} from {result.plan.baseline.name} to {name}"
     if not enough:
         sentence = (
             f"{move}: not decided, {counted(result.plan.trials, 'trial')} cannot support a 95 % "
@@ -102,9 +103,12 @@ def _candidate(result: Result, name: str) -> CandidateVerdict:
 
 
 def busy_threads(result: Result) -> int:
-    """Threads that want a CPU at once in the busiest placement: vCPUs, main loop, iothreads."""
+    """Threads that want a CPU at once in the busiest placement: vCPUs, main loop, iothreads, and
+    with viewers the VNC worker and the process that plays them.
+    """
     iothreads = max(len(placement.iothreads) for placement in result.plan.placements)
-    return result.plan.workload.smp + 1 + iothreads
+    screen = 2 if result.plan.workload.vnc_clients else 0
+    return result.plan.workload.vcpus + 1 + iothreads + screen
 
 
 def caveats(result: Result) -> tuple[str, ...]:

@@ -13,11 +13,17 @@ MAX_IODEPTH = 256
 MAX_BLOCK_SIZE = 1 << 20
 MAX_SECONDS = 86_400
 MAX_POLL_NS = 1_000_000_000
+MAX_VNC_CLIENTS = 32
+VNC_ENCODINGS = {"raw": 0, "hextile": 5, "zlib": 6, "tight": 7, "zrle": 16}
+"""Numbers of the RFB encodings a viewer may ask for."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What the guest does, and the machine it does it on.  Times in seconds, sizes in bytes."""
+    """What the guest does, and the machine it does it on.  Times in seconds, sizes in bytes.
+
+    With `vnc_clients` a further vCPU draws, and so many viewers watch its screen.
+    """
 
     smp: int = 2
     iodepth: int = 32
@@ -28,10 +34,16 @@ class Workload:
     poll_max_ns: int = 32768
     memory: str = "128M"
     accel: str = "auto"
+    vnc_clients: int = 0
+    vnc_encoding: str = "tight"
 
     def __post_init__(self) -> None:
         checks = (
             (1 <= self.smp <= MAX_VCPUS, f"--smp must be 1 to {MAX_VCPUS}"),
+            (
+                self.vcpus <= MAX_VCPUS,
+                f"--smp must be below {MAX_VCPUS} with viewers: a further vCPU draws",
+            ),
             (1 <= self.iodepth <= MAX_IODEPTH, f"--iodepth must be 1 to {MAX_IODEPTH}"),
             (self.rw in RW_MODES, f"--rw must be one of {', '.join(RW_MODES)}"),
             (
@@ -45,10 +57,23 @@ class Workload:
                 "--memory must be a size such as 128M or 2G",
             ),
             (0 <= self.poll_max_ns <= MAX_POLL_NS, "--poll-max-ns must be 0 to 1000000000"),
+            (
+                0 <= self.vnc_clients <= MAX_VNC_CLIENTS,
+                f"--vnc-clients must be 0 to {MAX_VNC_CLIENTS}",
+            ),
+            (
+                self.vnc_encoding in VNC_ENCODINGS,
+                f"--vnc-encoding must be one of {', '.join(VNC_ENCODINGS)}",
+            ),
         )
         for holds, message in checks:
             if not holds:
                 raise PlanError(message)
+
+    @property
+    def vcpus(self) -> int:
+        """Those that do I/O and read registers, and the one that draws for viewers."""
+        return self.smp + bool(self.vnc_clients)
 
     def guest_parameters(self, placement: Placement, seed: int) -> str:
         """The kernel command line of the micro-guest.
@@ -58,7 +83,7 @@ class Workload:
         `marks=1` has it announce its window.
         """
         pairs = {
-            "smp": self.smp,
+            "smp": self.vcpus,
             "rw": self.rw,
             "iodepth": self.iodepth,
             "bs": self.block_size,
@@ -70,6 +95,8 @@ class Workload:
             "seed": seed,
             "marks": 1,
         }
+        if self.vnc_clients:
+            pairs |= {"draw": 1, "draw_cpu": self.smp}
         return " ".join(f"{key}={value}" for key, value in pairs.items())
 
 

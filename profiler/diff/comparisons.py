@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from profiler.compare.metrics import HEADLINES, METRICS, Metric
+from profiler.compare.metrics import HEADLINES, Metric, shown
 from profiler.compare.result import Result, metric_ratio
 from profiler.compare.saved import Saved
 from profiler.compare.statistics import MIN_TRIALS, Estimate, Ratio, finite
@@ -161,7 +161,7 @@ def _placements(pairs: Sequence[Pair]) -> Iterable[PlacementChange]:
                         after.estimates[name][metric.key].trials,
                     ),
                 )
-                for metric in METRICS
+                for metric in shown((before.estimates[name], after.estimates[name]))
             ]
             changes.sort(key=lambda change: (not change.decided, -change.distance))
             yield PlacementChange(identity.key, identity.title, name, tuple(changes))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from profiler.compare.header import header_lines, several_header_lines
-from profiler.compare.metrics import HEADLINES, METRICS, Metric
+from profiler.compare.metrics import HEADLINES, METRICS, Metric, shown
 from profiler.compare.own import product_version
 from profiler.compare.plan import Slot
 from profiler.compare.result import Result
@@ -228,7 +228,7 @@ def _candidate_table(saved: Saved, result: Result, candidate: str) -> Table:
     baseline = result.plan.baseline.name
     title = f"{result.plan.vmm.identity.title}: " if saved.several else ""
     rows = []
-    for metric in METRICS:
+    for metric in shown(result.estimates.values()):
         value = result.ratios[candidate][metric.key]
         mark = "better" if value.better else "worse" if value.worse else ""
         rows.append(

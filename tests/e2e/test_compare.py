@@ -46,6 +46,27 @@ def test_a_comparison_measures_both_placements_of_a_real_machine(accel: str) -> 
     assert holds["mainloop"]["median"] > 0
 
 
+@pytest.mark.kvm
+def test_placements_of_the_screen_are_watched_by_viewers_and_differ_in_who_encodes(
+    tmp_path: Path,
+) -> None:
+    saved = tmp_path / "saved"
+    document = compare(
+        *("kvm", "--placements", "vnc-worker,vnc-mainloop", "--vnc-clients", "2"),
+        *("--vnc-encoding", "zrle", "--save", str(saved)),
+    )
+    assert document["workload"]["vnc_clients"] == 2
+    for placement in document["placements"].values():
+        assert placement["iops"]["median"] > 0
+        assert placement["accesses_per_s"]["median"] > 0
+        assert placement["vnc_updates_per_s"]["median"] > 0
+        assert placement["vnc_bytes_per_s"]["median"] > 0
+    for kind, has_worker in (("worker", True), ("mainloop", False)):
+        with Recording.open(str(saved / f"vnc-{kind}-trial1-recording.bql")) as opened:
+            names = [thread.name for thread in opened.snapshot().threads]
+        assert ("vnc_worker" in names) == has_worker
+
+
 @pytest.mark.parametrize("accel", ACCELERATORS)
 def test_an_iothread_takes_the_lock_for_no_request(accel: str, tmp_path: Path) -> None:
     saved = tmp_path / "saved"

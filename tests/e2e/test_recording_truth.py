@@ -76,12 +76,16 @@ def assert_every_law(snapshot: Snapshot) -> None:
 
 
 @pytest.mark.parametrize("accel", ACCELERATORS)
+@pytest.mark.parametrize(
+    ("register", "device"),
+    [("pio:0x5f8:4", SCRATCH), ("pio:0x64:1", "i8042"), ("pio:0x60:1", "i8042")],
+)
 def test_n_port_reads_are_n_acquisitions_for_that_device_by_that_vcpu(
-    accel: str, tmp_path: Path
+    accel: str, register: str, device: str, tmp_path: Path
 ) -> None:
-    truth = Truth(accel, f"mode=pio reads={READS} hammer=pio:0x5f8:4 marks=1", tmp_path)
+    truth = Truth(accel, f"mode=pio reads={READS} hammer={register} marks=1", tmp_path)
     assert truth.result.guest["pio"]["reads"] == READS
-    assert device_acquisitions(truth.window()) == {("CPU 0", SCRATCH): READS}
+    assert device_acquisitions(truth.window()) == {("CPU 0", device): READS}
     assert_every_law(truth.whole)
 
 

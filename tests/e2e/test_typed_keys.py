@@ -2,18 +2,35 @@
 """What is typed and pointed at arrives in a guest that reads an i8042."""
 
 import json
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from profiler.qemu.qmp import Qmp
+from tests.support.micro_guest import ELF
+from tests.support.qemus import QEMUS, qemu_id
 from vmm.config import MachineConfig
 from vmm.guest.image import micro_guest_path
+from vmm.input.events import send_events
 from vmm.input.router import InputRouter, Leds
 from vmm.machine import Machine
 from vmm.requests import RequestKind
 
 POLL_SECONDS = 0.002
+EVENTS: list[dict[str, Any]] = [
+    {"type": "key", "data": {"down": down, "key": {"type": "qcode", "data": qcode}}}
+    for qcode in ("a", "shift", "down", "f7")
+    for down in (True, False)
+] + [
+    {"type": "rel", "data": {"axis": "x", "value": 300}},
+    {"type": "rel", "data": {"axis": "y", "value": -7}},
+    {"type": "btn", "data": {"button": "right", "down": True}},
+]
+BYTES = 10 + 12
+"""Keys: three of 2 bytes, one of 4; the motion is three packets of 4."""
 ACCELERATORS = [pytest.param("kvm", marks=pytest.mark.kvm), "qtest"]
 
 
@@ -120,3 +137,35 @@ def test_the_leds_that_the_guest_sets_are_told(accel: str, leds: int) -> None:
     result = type_into_guest(accel, 1, act, f"leds={leds}")
     assert told == [Leds(scroll=bool(leds & 1), num=bool(leds & 2), caps=bool(leds & 4))]
     assert (result["leds"], result["keys"]) == (leds, [0x1E])
+
+
+@pytest.mark.kvm
+@pytest.mark.qemu
+@pytest.mark.parametrize("qemu", QEMUS, ids=qemu_id)
+def test_the_same_input_arrives_in_the_same_guest_under_qemu(qemu: Path, tmp_path: Path) -> None:
+    """Same binary, same monitor commands: what differs would be our devices."""
+    monitor = tmp_path / "qmp"
+    words = f"mode=keys keys={BYTES} ms=60000 leds=2"
+    machine = "-M q35 -bios qboot.rom -accel kvm -cpu qemu64 -m 64 -nodefaults -no-user-config"
+    screen = "-vga none -display none -serial stdio -no-reboot"
+    options = f"{machine} {screen} -device isa-debug-exit,iobase=0xf4,iosize=4"
+    guest = ["-kernel", str(ELF), "-append", words, "-qmp", f"unix:{monitor},server=on,wait=off"]
+    with subprocess.Popen(
+        [str(qemu), *options.split(), *guest],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "keys: ready\n"
+            with Qmp(str(monitor)) as connection:
+                connection.execute("input-send-event", {"events": EVENTS})
+            theirs = json.loads(process.stdout.readline())
+        finally:
+            process.kill()
+    ours = type_into_guest("kvm", BYTES, lambda router: send_events(router, EVENTS), "leds=2")
+    fields = ("keys", "mouse", "mouse_id", "leds")
+    assert [theirs[field] for field in fields] == [ours[field] for field in fields]
+    assert len(ours["keys"] + ours["mouse"]) == BYTES

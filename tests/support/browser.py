@@ -131,8 +131,8 @@ class Browser:
             self._messages.extend(json.loads(part) for part in whole)
         return self._messages.popleft()
 
-    def open(self, file: Path, width: int, dark: bool = False, script: bool = True) -> Page:
-        """Load a file in a window of a width and return once it is there."""
+    def open(self, file: Path | str, width: int, dark: bool = False, script: bool = True) -> Page:
+        """Load a file or an address in a window of a width and return once it is there."""
         target = self.call("Target.createTarget", {"url": "about:blank"})["targetId"]
         attached = self.call("Target.attachToTarget", {"targetId": target, "flatten": True})
         page = Page(self, attached["sessionId"])
@@ -150,7 +150,7 @@ class Browser:
         page.call("Emulation.setScriptExecutionDisabled", value=not script)
         page.requests.clear()
         page.loaded = False
-        page.call("Page.navigate", url=file.as_uri())
+        page.call("Page.navigate", url=file if isinstance(file, str) else file.as_uri())
         while not page.loaded:
             self._hand_over(self._receive(), page)
         return page

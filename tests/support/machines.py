@@ -12,9 +12,12 @@ machine ends when the guest ends it, or by ``machine.control.quit()``.
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from vmm.config import MachineConfig, parse_drives, parse_object
 from vmm.events import Event
@@ -24,6 +27,9 @@ from vmm.requests import Request
 from vmm.runstate import RunOptions
 
 PATIENCE_SECONDS = 40.0
+KVM_HERE = os.environ.get("BQLSCOPE_VARIANT") != "tsan"
+"""ThreadSanitizer keeps signals back until it sees fit, and a vCPU in KVM_RUN is stopped by one."""
+ACCELS = ["qtest", pytest.param("kvm", marks=pytest.mark.kvm)] if KVM_HERE else ["qtest"]
 ENDLESS = "mode=idle ms=3600000"
 
 

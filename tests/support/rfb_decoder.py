@@ -11,6 +11,7 @@ than it needs. Shares no code with the encoders.
 
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,14 +56,24 @@ class Screen:
         Raises:
             DecodeError: it is not as specified, or not on the screen.
         """
+        reader = Reader(rect.payload)
+        self.draw_from(rect, reader, reader.end)
+
+    def draw_from(
+        self, rect: EncodedRect, reader: Reader, end: Callable[[], None] = lambda: None
+    ) -> None:
+        """Decode a rectangle whose payload is read as it comes; ``end`` may still object to it.
+
+        Raises:
+            DecodeError: as ``draw``.
+        """
         height, width = self.values.shape
         need(rect.width > 0 and rect.height > 0, "an empty rectangle")
         need(rect.x >= 0 and rect.x + rect.width <= width, "beside the screen")
         need(rect.y >= 0 and rect.y + rect.height <= height, "below the screen")
         place = np.s_[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
-        reader = Reader(rect.payload)
         found, lossy = self._decode(rect, reader)
-        reader.end()
+        end()
         self.values[place] = found
         self.lossy[place] = lossy
 

@@ -194,6 +194,7 @@ def start_vm(
     finally:
         if vm.process.poll() is None:
             vm.process.kill()
+        if vm.process.stdout is not None and not vm.process.stdout.closed:
             vm.process.communicate()
 
 

@@ -24,7 +24,7 @@ from vmm.display.vnc.server import VncServer
 from vmm.display.vnc.worker import EncodeWorker, InlineEncoder
 from vmm.events import Event, EventBus
 
-RAW = 0
+RAW, COPY_RECT = 0, 1
 PATIENCE_SECONDS = 20.0
 
 
@@ -227,9 +227,17 @@ class RfbClient:
             size = each.width * each.height * self.format.bits_per_pixel // 8
             each.payload = await self.read(size)
             self._draw(each)
+        elif each.encoding == COPY_RECT:
+            each.payload = await self.read(4)
+            x, y = struct.unpack(">HH", each.payload)
+            moved = self.screen[y : y + each.height, x : x + each.width].copy()
+            assert moved.shape == (each.height, each.width)
+            self.screen[each.y : each.y + each.height, each.x : each.x + each.width] = moved
         elif each.encoding == -239:
             mask = (each.width + 7) // 8 * each.height
             each.payload = await self.read(each.width * each.height * 4 + mask)
+        elif each.encoding == -314:
+            each.payload = await self.read(4 + each.width * each.height * 4)
         elif each.encoding == -261:
             each.payload = await self.read(1)
         elif each.encoding == -308:

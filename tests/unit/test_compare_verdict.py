@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from profiler.compare.metrics import HEADLINES, METRICS
+from profiler.compare.metrics import HEADLINES
 from profiler.compare.plan import Plan
 from profiler.compare.result import build_result
 from profiler.compare.verdict import build_verdict
@@ -32,7 +32,7 @@ def test_a_clear_gain_is_named_with_factor_and_interval() -> None:
     assert "1.5 times as many disk requests per second [1.45\N{EN DASH}1.54]" in verdict.sentence
     assert "a p99 of register reads that is 2.05 times shorter" in verdict.sentence
     assert "129 times less waiting of vCPUs for the BQL" in verdict.sentence
-    assert set(verdict.candidates["iothread"].better) == {metric.key for metric in METRICS}
+    assert set(verdict.candidates["iothread"].better) == set(BASE_METRICS)
     assert verdict.caveats == ()
 
 
@@ -40,7 +40,7 @@ def test_equal_placements_show_no_difference() -> None:
     verdict = build_verdict(make_result(BASE_METRICS))
     assert not verdict.decided
     assert "no difference that 5 trials can show" in verdict.sentence
-    assert set(verdict.candidates["iothread"].undecided) == {metric.key for metric in METRICS}
+    assert set(verdict.candidates["iothread"].undecided) == set(BASE_METRICS)
 
 
 @pytest.mark.parametrize("neighbour", [127.0, 143.0, 159.0, 255.0, 287.0])

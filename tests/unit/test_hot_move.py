@@ -7,6 +7,9 @@ not come, and ``rw=verify`` compares every byte.
 
 import json
 import random
+import struct
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,18 +17,20 @@ import pytest
 from profiler.check import check_snapshot
 from profiler.reader import Recording
 from tests.support.machines import (
+    ACCELS,
+    ENDLESS,
     drive,
     machine_config,
     progress,
     requests_done,
     until,
 )
+from vmm._native import lib
 from vmm.errors import VmmError
 from vmm.guest.pattern import pattern
 from vmm.machine import Machine
 from vmm.requests import RequestKind
 
-ACCELS = ["qtest", pytest.param("kvm", marks=pytest.mark.kvm)]
 MOVES = 100
 SIZE = 8 << 20
 ENDLESS_IO = "rw=mixed iodepth=64 queues=2 bs=4096 ms=3600000"
@@ -145,3 +150,69 @@ def test_a_move_that_cannot_be_is_refused_and_changes_nothing(image: Path) -> No
         with pytest.raises(VmmError, match="ioeventfd=off has the vCPUs process its queues"):
             machine.hotplug.set_iothread("d0", "io0")
         assert machine.disks[0].get("iothread") == ""
+
+
+class ScriptedDriver(threading.Thread):
+    """CPU 1, which the guest leaves alone, starts the disk, reads one sector, and resets it."""
+
+    RINGS, DATA = 0x10_0000, 0x20_0000
+
+    def __init__(self, machine: Machine) -> None:
+        super().__init__()
+        self._vcpu = machine.cpus[1].native
+        self._memory = machine.memory
+        self._base = machine.disks[0].address
+
+    def _write(self, register: int, value: int) -> None:
+        lib.qtest_access(self._vcpu, lib.IO_MMIO, True, self._base + register, value, 4)
+
+    def run(self) -> None:
+        """Body of the thread; the last write waits until the request is through."""
+        memory, rings, data = self._memory, self.RINGS, self.DATA
+        memory.write(data, struct.pack("<IIQ", 0, 0, 0))
+        chain = [(data, 16, 1, 1), (data + 16, 512, 3, 2), (data + 528, 1, 2, 0)]
+        memory.write(rings, b"".join(struct.pack("<QIHH", *each) for each in chain))
+        memory.write(rings + 0x1000, struct.pack("<HHH", 0, 1, 0))
+        for status in (1, 3):
+            self._write(0x70, status)
+        self._write(0x24, 1)
+        self._write(0x20, 1)  # VERSION_1
+        self._write(0x70, 11)
+        for register, value in ((0x38, 8), (0x80, rings), (0x90, rings + 0x1000)):
+            self._write(register, value)
+        self._write(0xA0, rings + 0x2000)
+        self._write(0x44, 1)
+        self._write(0x70, 15)
+        self._write(0x50, 0)
+        self._write(0x70, 0)
+
+
+def test_a_move_waits_for_a_vcpu_that_is_in_a_reset_of_the_device(image: Path) -> None:
+    wanted = machine_config(f"file={image},id=d0,delay-us=30000", guest=ENDLESS)
+    wanted = replace(wanted, command_line=ENDLESS)  # CPU 1 runs no guest
+    with Machine(wanted) as machine:
+        disk = machine.disks[0]
+        driver = ScriptedDriver(machine)
+
+        async def act() -> None:
+            driver.start()
+            await until(lambda: lib.virtio_mmio_read(disk.transport, 0, 4) == 0)  # it is busy
+            assert requests_done(machine) == 0
+            machine.hotplug.set_iothread("d0", "io0")
+            assert requests_done(machine) == 1
+            assert disk.get("iothread") == "/objects/io0"
+            await until(lambda: not driver.is_alive())
+            machine.control.quit()
+
+        drive(machine, act)
+        driver.join()
+
+
+def test_a_move_within_somebody_elses_drain_is_refused_and_undone(image: Path) -> None:
+    with Machine(machine_config(f"file={image},id=d0,iothread=io1")) as machine:
+        native = machine.disks[0].native
+        lib.virtio_blk_drain_begin(native)
+        with pytest.raises(VmmError, match=r"^Device 'disk0' is busy$"):
+            machine.hotplug.set_iothread("d0", "io0")
+        lib.virtio_blk_drain_end(native)
+        assert machine.disks[0].get("iothread") == "/objects/io1"

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.machines import drive, machine_config, until
+from tests.support.machines import ACCELS, drive, machine_config, until
 from vmm._native import lib
 from vmm.guest.pattern import pattern
 from vmm.machine import Machine
 from vmm.requests import RequestKind
 
-ACCELS = ["qtest", pytest.param("kvm", marks=pytest.mark.kvm)]
 CYCLES = 50
 BLOCKS = 64
 SIZE = BLOCKS * 4096

@@ -179,9 +179,9 @@ def test_whatever_a_monitor_sends_is_done_or_refused_in_one_line(
     pc = Pc(RAW)
     pc.aux(*WHEEL_KNOCK)
     refusals = []
-    for send in (lambda: send_events(pc.router, events), lambda: send_keys(pc.router, keys, hold)):
+    for send, arguments in ((send_events, (events,)), (send_keys, (keys, hold))):
         try:
-            send()
+            send(pc.router, *arguments)
         except ValueError as error:
             refusals.append(str(error))
     assert all("\n" not in text and len(text) < 400 for text in refusals)

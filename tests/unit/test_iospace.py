@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.rig import Call, Probe, Rig
 from vmm._native import ffi, lib
+from vmm.devices.python_region import PythonRegion
 
 TOP = (1 << 64) - 1
 SIZES = (1, 2, 4, 8)
@@ -347,3 +348,43 @@ def test_the_scratch_register_keeps_what_was_written(rig: Rig) -> None:
     rig.write(0x5F8, 0x1234_5678, 4, lib.IO_PIO)
     assert rig.read(0x5F8, 4, lib.IO_PIO) == 0x1234_5678
     assert rig.read(0x5FA, 2, lib.IO_PIO) == 0x1234
+
+
+def replace_region(rig: Rig, base: int, probe: Probe, name: str) -> int:
+    region = PythonRegion(name, probe, rig.bql.handle, rig.requests)
+    rig.regions.append(region)
+    ops = PythonRegion.ops()
+    with rig.bql.held():
+        return int(
+            lib.iospace_replace(
+                rig.iospace, lib.IO_MMIO, base, name.encode(), False, ops, region.native
+            )
+        )
+
+
+def test_a_replaced_region_is_another_device_at_the_same_addresses(recorded: Rig) -> None:
+    first = recorded.probe(0x1000, 0x10, answer=1, name="first")
+    second = Probe(recorded.bql, 2)
+    assert replace_region(recorded, 0x1000, second, "second") == 0
+    assert recorded.read(0x100C, 4) == 2
+    assert recorded.read(0x100E, 4) == ones(4)  # as wide as before
+    assert (len(first.calls), len(second.calls)) == (0, 1)
+    assert recorded.acquisitions()["second"] == 1
+    assert replace_region(recorded, 0x1001, second, "third") == -errno.ENOENT
+
+
+def test_reclaiming_old_tables_keeps_the_present_ones(rig: Rig) -> None:
+    rig.probe(0x1000, 0x10, answer=1)
+    fd = os.eventfd(0, os.EFD_NONBLOCK)
+    with rig.bql.held():
+        lib.iospace_add_ioeventfd(rig.iospace, lib.IO_MMIO, 0x1004, 4, False, 7, fd)
+        lib.iospace_reclaim(rig.iospace)
+        lib.iospace_reclaim(rig.iospace)
+    assert rig.read(0x1000, 4) == 1
+    rig.write(0x1004, 7, 4)
+    assert os.eventfd_read(fd) == 1
+    os.close(fd)
+    assert rig.remove(0x1000) == 0
+    with rig.bql.held():
+        lib.iospace_reclaim(rig.iospace)
+    assert rig.read(0x1000, 4) == ones(4)

@@ -128,6 +128,16 @@ def test_anonymous_tls_needs_no_files() -> None:
     assert peer.exchange(stack) == b"hello"
 
 
+def test_no_ticket_comes_before_the_first_message(folder: Path) -> None:
+    stack = LayerStack()
+    stack.push(TlsLayer(context(f"tls-creds={folder},verify-peer=off")))
+    peer = Peer(client_context(folder))
+    peer.shake(stack)
+    assert peer.tls.version() == "TLSv1.3"
+    assert stack.take_output() == []
+    assert peer.incoming.pending == 0
+
+
 def test_old_versions_of_tls_are_refused(folder: Path) -> None:
     assert context(f"tls-creds={folder},verify-peer=off").minimum_version >= ssl.TLSVersion.TLSv1_2
 

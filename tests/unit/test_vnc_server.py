@@ -172,6 +172,16 @@ def test_the_guests_cursor_is_shown_and_taken_away(tmp_path: Path) -> None:
     serve(tmp_path, scenario)
 
 
+def test_a_client_that_knows_alpha_gets_the_cursor_with_it(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.console.define_cursor(FakeCursor(0, 0, np.array([[0x80FF0000]], np.uint32)))
+        client = await rig.client(RAW, CURSOR, -314)
+        (cursor,) = await client.update()
+        assert (cursor.encoding, cursor.payload) == (-314, bytes([0, 0, 0, 0, 128, 0, 0, 128]))
+
+    serve(tmp_path, scenario)
+
+
 def test_keyboard_lights_reach_the_client(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         client = await rig.client(RAW, LED_STATE, EXTENDED_KEY)

@@ -14,7 +14,7 @@ from typing import Any
 
 from vmm.block.backend import FileOptions
 from vmm.block.qapi import Fields
-from vmm.errors import VmmError
+from vmm.errors import KeyedError, VmmError
 
 DRIVERS = ("file", "filter", "host_device", "null-aio", "null-co", "raw")
 _SECTOR = 512
@@ -48,13 +48,17 @@ class NodeOptions:
     child: "str | NodeOptions | None" = None
 
 
-def parse_blockdev(options: Mapping[str, Any]) -> NodeOptions:
-    """Check the arguments of ``blockdev-add``.
+def parse_blockdev(options: Mapping[str, Any], *, text: bool = False) -> NodeOptions:
+    """Check the arguments of ``blockdev-add``, ``-blockdev`` or ``[[blockdev]]``.
+
+    Args:
+        options: by QAPI's names, nested.
+        text: booleans and numbers may be text, as on a command line.
 
     Raises:
         VmmError: in QEMU's words, where QEMU has them.
     """
-    parsed = _parse(Fields(options), depth=0)
+    parsed = _parse(Fields(options, text=text), depth=0)
     if parsed.name is None:
         raise VmmError("'node-name' must be specified for the root node")
     return parsed
@@ -65,7 +69,8 @@ def _parse(fields: Fields, depth: int) -> NodeOptions:
         raise VmmError(f"block nodes are nested more than {_MAX_DEPTH} deep")
     driver = fields.need("driver", str)
     if driver not in DRIVERS:
-        raise VmmError(f"Parameter 'driver' does not accept value '{driver}'")
+        text = f"Parameter 'driver' does not accept value '{driver}' (known: {', '.join(DRIVERS)})"
+        raise KeyedError(text, "driver")
     common = _common(fields)
     if driver in ("file", "host_device"):
         parsed = _file(fields, driver, common)
@@ -80,7 +85,7 @@ def _parse(fields: Fields, depth: int) -> NodeOptions:
 def _common(fields: Fields) -> dict[str, Any]:
     name = fields.take("node-name", str, "") or None
     if name is not None and not _NODE_NAME.fullmatch(name):
-        raise VmmError(f"Invalid node-name: '{name}'")
+        raise KeyedError(f"Invalid node-name: '{name}'", "node-name")
     fields.choice("detect-zeroes", "off", ("off",))
     if fields.take("force-share", bool, False):
         raise VmmError("force-share=on can only be used with read-only images, and not here")
@@ -96,10 +101,10 @@ def _file(fields: Fields, driver: str, common: dict[str, Any]) -> NodeOptions:
     cache = fields.child("cache")
     filename = fields.need("filename", str)
     if not filename or "\0" in filename:
-        raise VmmError("Parameter 'filename' is not the name of a file")
+        raise KeyedError("Parameter 'filename' is not the name of a file", "filename")
     aio = fields.choice("aio", "io_uring", ("io_uring", "threads", "native"))
     if aio == "native":
-        raise VmmError("aio=native was specified, but is not supported in this build.")
+        raise KeyedError("aio=native was specified, but is not supported in this build.", "aio")
     direct = cache.take("direct", bool, False)
     file = FileOptions(
         filename=filename,
@@ -117,7 +122,7 @@ def _null(fields: Fields, driver: str, common: dict[str, Any]) -> NodeOptions:
     fields.take("read-zeroes", bool, True)  # reads give zeroes, asked for or not
     size = fields.natural("size", 1 << 30, _MAX_SIZE)
     if size == 0 or size % _SECTOR:
-        raise VmmError(f"Parameter 'size' expects a multiple of {_SECTOR} above 0")
+        raise KeyedError(f"Parameter 'size' expects a multiple of {_SECTOR} above 0", "size")
     latency = fields.natural("latency-ns", 0, _MAX_NS)
     fields.choice("discard", "ignore", ("ignore", "unmap"))
     _plain_cache(fields)

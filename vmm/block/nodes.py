@@ -128,10 +128,17 @@ class BlockGraph:
         Raises:
             VmmError: options that are wrong, a name that is taken, an image that cannot be used.
         """
-        parsed = parse_blockdev(options)
+        return self.add(parse_blockdev(options))
+
+    def add(self, options: NodeOptions) -> BlockNode:
+        """Open a node that the monitor, or the command line in its place, owns from then on.
+
+        Raises:
+            VmmError: a name that is taken, an image that cannot be used.
+        """
         known = set(self._nodes)
         try:
-            node = self._open(parsed)
+            node = self._open(options)
         except BaseException:
             for new in [node for name, node in self._nodes.items() if name not in known]:
                 self._close(new)

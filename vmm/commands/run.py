@@ -8,282 +8,130 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vmm.accel.detect import host_info
-from vmm.commands.metrics import DEFAULT_ADDRESS, start_exporter
-from vmm.commands.output import output_file, write_whole
-from vmm.config import MICRO_GUEST, MachineConfig, parse_drives, parse_object, parse_size
-from vmm.display.options import image_format_of, parse_framebuffer
-from vmm.display.vnc.options import EncodeIn, parse_displays
+from vmm.cmdline.build import build_config
+from vmm.cmdline.command import WIDTH, RunCommand, RunOption
+from vmm.cmdline.dump import dump_machine
+from vmm.cmdline.given import OptionError
+from vmm.cmdline.merge import merge
+from vmm.commands.metrics import start_exporter
+from vmm.commands.output import write_whole
+from vmm.commands.run_help import EXIT_STATUS, HELP, answer_help
+from vmm.commands.run_options import run_options
+from vmm.config import MachineConfig
+from vmm.display.options import image_format_of
 from vmm.errors import CallbackError, VmmError
-from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
-from vmm.monitor.cli import monitor_options, parse_monitors
+from vmm.machine_file import FileSettings, load_machine_file
+from vmm.object_types import type_registry
+from vmm.qom import TypeRegistry
 from vmm.requests import Request, RequestKind
-from vmm.runstate import RunOptions, ShutdownCause
+from vmm.runstate import ShutdownCause
 
-DEFAULT_SCREEN = "1024x768"
 EXIT_CRASH = 1
+EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 STDOUT = Path("-")
 _CRASHES = (RequestKind.GUEST_CRASH, RequestKind.INTERNAL_ERROR, RequestKind.TRIPLE_FAULT)
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-HELP = """Boot a virtual machine whose big lock is timed.
 
-\b
-The micro-guest measures disk and device-access latency and prints one line:
-  bqlscope run --kernel micro --smp 2 --object iothread,id=io0 \\
-    --drive file=disk.img,cache=none,iothread=io0 \\
-    --append "iodepth=32 bs=4096 ms=1000"
-
-\b
-A Linux kernel (an uncompressed vmlinux with CONFIG_PVH=y):
-  bqlscope run --kernel vmlinux --initrd initramfs.cpio \\
-    --append "console=ttyS0" --drive file=root.img
-
-\b
-Where a disk's queues are processed follows from its options:
-  ioeventfd=off          by the vCPU that kicked, under the lock
-  (nothing)              by the main loop, under the lock
-  iothread=ID            by that iothread, off the lock
-  iothread-vq-mapping=ID+ID   by several iothreads, queue by queue
-
-Exit status: the code the guest wrote to the debug-exit port (0xf4), 0 after a shutdown,
-1 after a crash or if the machine cannot be built, 2 for a wrong command line,
-130 after Ctrl-C."""
-
-
-def _picture_file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """A click callback: ``value`` if a picture can be written there, or not given."""
-    if value is not None:
-        try:
-            image_format_of(value)
-        except VmmError as error:
-            raise click.BadParameter(str(error)) from None
-    return output_file(ctx, param, value)
-
-
-@click.command(help=HELP, context_settings={"max_content_width": 80})
-@click.option("--kernel", required=True, metavar="FILE", help="PVH ELF kernel, or 'micro'.")
-@click.option("--append", default="", metavar="TEXT", help="Kernel command line.")
-@click.option("--initrd", type=click.Path(path_type=Path), metavar="FILE", help="Initial RAM disk.")
-@click.option("--smp", default=1, show_default=True, metavar="N", help="Number of vCPUs.")
-@click.option(
-    "--memory",
-    default="128M",
-    show_default=True,
-    metavar="SIZE",
-    help="Guest memory, as 128M or 2G.",
+@click.command(
+    cls=RunCommand,
+    params=run_options(),
+    help=HELP,
+    epilog=EXIT_STATUS,
+    context_settings={
+        "max_content_width": WIDTH,
+        "terminal_width": WIDTH,
+        "help_option_names": ["-h", "--help"],
+    },
 )
-@click.option(
-    "--accel",
-    type=click.Choice(["auto", "kvm", "qtest"]),
-    default="auto",
-    show_default=True,
-    help="auto takes kvm where it works; qtest needs no CPU virtualisation.",
-)
-@click.option(
-    "--drive",
-    "drives",
-    multiple=True,
-    metavar="file=PATH,...",
-    help="A virtio-blk disk: file=, cache=none|writeback|unsafe, aio=io_uring|threads, "
-    "iothread=ID, iothread-vq-mapping=ID+ID, ioeventfd=on|off, irq=irqfd|mainloop, "
-    "num-queues=, queue-size=, readonly=on|off, serial=, bootindex=, driver=null, size=. "
-    "Repeatable.",
-)
-@click.option(
-    "--object",
-    "objects",
-    multiple=True,
-    metavar="iothread,id=ID,...",
-    help="An iothread; poll-max-ns=, poll-grow=, poll-shrink=, cpu=. Repeatable.",
-)
-@click.option(
-    "--serial",
-    default="stdio",
-    show_default=True,
-    metavar="TARGET",
-    help="Where COM1 goes: stdio, stderr, null or file:PATH.",
-)
-@click.option(
-    "--framebuffer",
-    is_flag=False,
-    flag_value=DEFAULT_SCREEN,
-    metavar="[WxH]",
-    help=f"A screen, by default of {DEFAULT_SCREEN} pixels.",
-)
-@click.option(
-    "--screendump",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=_picture_file,
-    help="Write what the screen shows at the end to a .png or .ppm file; implies --framebuffer.",
-)
-@click.option(
-    "--vnc",
-    multiple=True,
-    metavar=":N[,...]",
-    help="A VNC display on port 5900+N of this host, HOST:N, unix:PATH or none; to=, password=on, "
-    "password-file=, websocket=on|PORT|PATH, tls-creds=DIR|anon, verify-peer=off, share=, "
-    "connections=, lossy=on, lock-key-sync=off, insecure=on. Repeatable; implies --framebuffer.",
-)
-@click.option(
-    "--vnc-encode",
-    type=click.Choice([each.value for each in EncodeIn]),
-    default=EncodeIn.WORKER.value,
-    show_default=True,
-    help="Where updates are encoded: in vnc_worker off the lock, or in the main loop under it.",
-)
-@click.option(
-    "--bql-policy",
-    type=click.Choice(["pthread", "ticket", "mcs"]),
-    default="pthread",
-    show_default=True,
-    help="How the big lock chooses its next owner; pthread is QEMU's.",
-)
-@click.option("-S", "paused", is_flag=True, help="Do not start the vCPUs before a 'cont'.")
-@click.option("--no-reboot", is_flag=True, help="End instead of resetting the guest.")
-@click.option(
-    "--no-shutdown",
-    is_flag=True,
-    help="Stop instead of ending when the guest shuts down; a signal still ends the VM.",
-)
-@click.option("--no-record", is_flag=True, help="Do not time the lock.")
-@click.option(
-    "--recording",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Where the recording lives (default: a file per process in the runtime directory).",
-)
-@click.option(
-    "--keep-recording", is_flag=True, help="Leave the recording behind, for 'bqlscope check'."
-)
-@click.option(
-    "--window-recording",
-    is_flag=True,
-    help="Copy the recording to FILE.begin and FILE.end around the guest's measured window.",
-)
-@monitor_options
-@click.option(
-    "--metrics",
-    is_flag=False,
-    flag_value=DEFAULT_ADDRESS,
-    metavar="[ADDR:PORT]",
-    help=f"Serve live metrics to Prometheus while the VM runs (default {DEFAULT_ADDRESS}), from a "
-    "process of their own.",
-)
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    callback=output_file,
-    help="Write what happened as JSON; - is standard output, the guest's own output then goes to "
-    "standard error.",
-)
-def run(
-    json_file: Path | None, metrics: str | None, screendump: Path | None, **options: Any
-) -> None:
+@click.pass_context
+def run(ctx: click.Context, /, machine_file: str | None, **typed: Any) -> None:
     """Translate options, run, report."""
     logging.basicConfig(level=logging.WARNING, format="bqlscope: %(message)s", stream=sys.stderr)
-    if json_file == STDOUT and options["serial"] == "stdio":
-        options["serial"] = "stderr"  # standard output is for the JSON alone
-    if (screendump is not None or options["vnc"]) and options["framebuffer"] is None:
-        options["framebuffer"] = DEFAULT_SCREEN
+    types = type_registry()
     try:
-        config = _config(**options)
+        _print_help(ctx, typed, types)
+        given = _values(ctx, machine_file, typed)
+        config = build_config(given, types)
+        if given.get("dump_machine"):
+            click.echo(dump_machine(config, _options(ctx)), nl=False)
+            return
+    except OptionError as error:
+        raise _WrongUsage(str(error)) from None
+    sys.exit(_machine(config, given))
+
+
+class _WrongUsage(click.ClickException):
+    exit_code = EXIT_USAGE
+
+
+def _options(ctx: click.Context) -> list[RunOption]:
+    return [param for param in ctx.command.params if isinstance(param, RunOption)]
+
+
+def _print_help(ctx: click.Context, typed: dict[str, Any], types: TypeRegistry) -> None:
+    """Answer -device help and the like, and end the command."""
+    others = [str(typed.get(name)) for name in ("machine", "accel", "cpu")]
+    try:
+        lines = answer_help(typed["objects"], typed["devices"], others, types)
+    except VmmError as error:
+        raise _WrongUsage(str(error)) from None
+    if lines is not None:
+        click.echo("\n".join(lines))
+        ctx.exit()
+
+
+def _values(ctx: click.Context, machine_file: str | None, typed: dict[str, Any]) -> dict[str, Any]:
+    """Machine file and command line as one. Raises OptionError."""
+    options = _options(ctx)
+    file = FileSettings()
+    if machine_file is not None:
+        file = load_machine_file(Path(machine_file), options)
+    given = merge(options, typed, file)
+    if given.get("json_file") == STDOUT and given.get("serial", "stdio") == "stdio":
+        given["serial"] = "stderr"  # standard output is for the JSON alone
+    return given
+
+
+def _machine(config: MachineConfig, given: Mapping[str, Any]) -> int:
+    """Build, run and report; returns the exit status.
+
+    Args:
+        config: the machine.
+        given: what was asked for beside it: metrics, a screen dump, JSON.
+    """
+    try:
         arrived = _hold_signals()
+        if config.process_name is not None:
+            Path("/proc/self/comm").write_bytes(os.fsencode(config.process_name))
         with Machine(config) as machine:
             _announce(machine)
-            if metrics is not None:
-                _serve_metrics(machine, metrics)
+            if "metrics" in given:
+                _serve_metrics(machine, given["metrics"])
             request = _run(machine, arrived)
             report = _report(machine, request)
-            not_dumped = _dump_screen(machine, screendump)
+            not_dumped = _dump_screen(machine, given.get("screendump"))
     except CallbackError as error:
         traceback.print_exception(error.__cause__)
         raise click.ClickException(str(error)) from None
     except VmmError as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:  # before the machine took the signal over
-        sys.exit(EXIT_INTERRUPTED)
-    if json_file is not None:
-        _write_json(json_file, report)
+        return EXIT_INTERRUPTED
+    if "json_file" in given:
+        _write_json(given["json_file"], report)
     if not_dumped is not None:
         raise click.ClickException(f"--screendump: {not_dumped}")
-    sys.exit(_exit_status(request))
-
-
-def _config(
-    kernel: str,
-    append: str,
-    initrd: Path | None,
-    smp: int,
-    memory: str,
-    accel: str,
-    drives: tuple[str, ...],
-    objects: tuple[str, ...],
-    serial: str,
-    bql_policy: str,
-    no_record: bool,
-    recording: Path | None,
-    keep_recording: bool,
-    window_recording: bool,
-    qmp: tuple[str, ...],
-    monitor: tuple[str, ...],
-    trace: tuple[str, ...],
-    framebuffer: str | None,
-    vnc: tuple[str, ...],
-    vnc_encode: str,
-    paused: bool,
-    no_reboot: bool,
-    no_shutdown: bool,
-) -> MachineConfig:
-    micro = kernel == MICRO_GUEST
-    return MachineConfig(
-        kernel=micro_guest_path() if micro else Path(kernel),
-        micro_guest=micro,
-        command_line=_micro_command_line(append, smp) if micro else append,
-        initrd=initrd,
-        cpus=smp,
-        memory_bytes=parse_size(memory),
-        accel=accel,
-        objects=tuple(parse_object(text) for text in objects),
-        drives=parse_drives(drives),
-        serial=serial,
-        bql_policy=bql_policy,
-        record=not no_record,
-        recording=recording,
-        keep_recording=keep_recording,
-        window_recording=window_recording,
-        monitors=parse_monitors(qmp, monitor),
-        trace=trace,
-        framebuffer=parse_framebuffer(framebuffer) if framebuffer is not None else None,
-        vnc=parse_displays(vnc),
-        vnc_encode=EncodeIn(vnc_encode),
-        run=RunOptions(paused=paused, no_reboot=no_reboot, no_shutdown=no_shutdown),
-    )
-
-
-def _micro_command_line(append: str, smp: int) -> str:
-    """The micro-guest is told what only the VMM knows, unless the user said it.
-
-    Raises VmmError when the guest would wait for vCPUs that do not exist.
-    """
-    given = dict(word.partition("=")[::2] for word in append.split())
-    if "smp" not in given:
-        return f"{append} smp={smp}".strip()
-    wanted = given["smp"]
-    if wanted.isascii() and wanted.isdigit() and len(wanted) < 9 and int(wanted) > smp:
-        raise VmmError(f"--append smp={wanted}: the machine has {smp} vCPUs, raise --smp")
-    return append
+    return _exit_status(request)
 
 
 def _announce(machine: Machine) -> None:
@@ -387,6 +235,7 @@ def _report(machine: Machine, request: Request) -> dict[str, object]:
         "start_ms": round((_process_age_ns() - since_start) / 1e6, 1),
         "cpus": [cpu.exits() for cpu in machine.cpus],
         "disks": [disk.statistics() for disk in machine.disks],
+        "vnc": machine.vnc.statistics() if machine.vnc is not None else None,
     }
 
 

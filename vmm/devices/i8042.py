@@ -14,17 +14,13 @@ the timeout bits never show.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vmm._native import ffi, lib
+from vmm._native import lib
 from vmm.devices.ps2_keyboard import Ps2Keyboard
 from vmm.devices.ps2_mouse import Ps2Mouse
 from vmm.input.scancodes import BREAK1, BREAK2, TO_SET1
-from vmm.qom import QomObject
-from vmm.requests import RequestKind
-
-if TYPE_CHECKING:
-    from vmm.machine import Machine
+from vmm.qom import Device
 
 DATA_PORT, COMMAND_PORT = 0x60, 0x64
 KEYBOARD_IRQ, MOUSE_IRQ = 1, 12
@@ -50,7 +46,7 @@ PULSE = 0xF0
 _OWN, _KEYBOARD, _MOUSE = 1, 2, 3
 
 
-class I8042(QomObject):
+class I8042(Device):
     """The controller with a keyboard and a mouse plugged in.
 
     Args:
@@ -292,27 +288,3 @@ class CommandPort:
     def write(self, offset: int, value: int, size: int) -> None:
         """A command."""
         self._controller.write_command(value & 0xFF)
-
-
-def add_i8042(machine: "Machine") -> I8042:
-    """Give a machine the controller, a keyboard and a mouse, and connect them to its input."""
-    keyboard = Ps2Keyboard("ps2-kbd", machine.input.set_leds)
-    mouse = Ps2Mouse("ps2-mouse")
-    vm_fd = machine.accelerator.irq_vm_fd
-    keyboard_irq, mouse_irq = (
-        ffi.new("IrqLine *", {"vm_fd": vm_fd, "gsi": gsi}) for gsi in (KEYBOARD_IRQ, MOUSE_IRQ)
-    )
-
-    def request_reset() -> None:
-        machine.requests.file(RequestKind.RESET, 0, "reset through the keyboard controller")
-
-    controller = I8042("i8042", keyboard, mouse, (keyboard_irq, mouse_irq), request_reset)
-    for device in (controller, keyboard, mouse):
-        machine.qom.add(f"/machine/unattached/{device.id}", device)
-        device.realized = True
-    for port, handler in controller.ports():
-        machine.add_python_region(lib.IO_PIO, port, 1, "i8042", handler)
-    machine.input.attach(keyboard, mouse)
-    for device in (keyboard, mouse, controller):
-        machine.on_reset(device.reset)
-    return controller

@@ -9,7 +9,7 @@ answer of the one before. Everything runs under the BQL.
 from collections import deque
 from collections.abc import Callable
 
-from vmm.qom import QomObject
+from vmm.qom import Device
 
 QUEUE_BYTES = 16
 ACK, RESEND, SELF_TEST_PASSED, ERROR = 0xFA, 0xFE, 0xAA, 0xFC
@@ -17,7 +17,7 @@ COMMAND_BIT = 0x80
 """Bytes with this bit are commands, also where the argument of the last one is awaited."""
 
 
-class Ps2Device(QomObject):
+class Ps2Device(Device):
     """A device on a PS/2 port. Subclasses implement ``command``.
 
     Attributes:

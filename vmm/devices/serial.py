@@ -40,6 +40,7 @@ class SerialPort:
         self._line = bytearray()
         self.result_line: bytes | None = None
         self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._irq = irq  # the native side points to it
         native = lib.serial16550_new(main_loop.context, self._write_fd, irq)
         self.native = check_pointer(ffi, native, "creating the serial port")
         loop.add_reader(self._read_fd, self._drain)
@@ -71,6 +72,10 @@ class SerialPort:
                 self.result_line = line
         if len(self._line) > _LINE_LIMIT:
             self._line.clear()
+
+    def reset(self) -> None:
+        """The registers as after power-on; what was written is still passed on."""
+        lib.serial16550_reset(self.native)
 
     def flush(self) -> None:
         """Pass on everything the guest has written so far."""

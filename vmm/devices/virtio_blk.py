@@ -6,19 +6,29 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from vmm._native import ffi, lib
 from vmm.accel.base import Accelerator
-from vmm.block.options import DriveOptions
+from vmm.block.options import (
+    BLOCK_SIZE,
+    BOOT_INDEX,
+    IRQ_PATH,
+    NUM_QUEUES,
+    QUEUE_SIZE,
+    SERIAL,
+    VQ_MAPPING,
+    DriveOptions,
+)
+from vmm.block.vq_mapping import NO_MAPPING, check_queues, implied_queues, queue_owner
 from vmm.devices.block_accounting import Account, read_accounts, set_boundaries
 from vmm.devices.virtio_slots import FIRST_GSI, empty_slot, fill_slot, slot_address
 from vmm.errors import VmmError, check, check_pointer
 from vmm.iothread import IoThread
-from vmm.qom import Link, Property, QomObject, parse_bool
+from vmm.qom import Boolean, Device, Link, Property, Text
 
 QUEUE_NOTIFY = 0x50
-IRQ_MODES = ("irqfd", "mainloop")
+QUEUE_NOTIFY = 0x50
 
 log = logging.getLogger("vmm.virtio_blk")
 
@@ -39,65 +49,39 @@ class VirtioBus:
     vcpus_paused: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
-def _irq_mode(value: Any) -> str:
-    if value not in IRQ_MODES:
-        raise ValueError(f"expects one of {', '.join(IRQ_MODES)}")
-    return str(value)
+class VirtioDevice(Device):
+    """Any device behind a virtio transport."""
+
+    TYPE = "virtio-device"
+    ABSTRACT = True
 
 
-def _names(value: Any) -> str:
-    return str(value)
-
-
-def _number(low: int, high: int, *, power_of_two: bool = False) -> Callable[[Any], int]:
-    def convert(value: Any) -> int:
-        text = str(value)
-        if isinstance(value, bool) or not text.isascii() or not text.lstrip("-").isdigit():
-            raise ValueError(f"'{text}' is not a number")
-        number = int(text)
-        if not low <= number <= high or (power_of_two and number & (number - 1)):
-            kind = "a power of two" if power_of_two else "a number"
-            raise ValueError(f"{number} is not {kind} from {low} to {high}")
-        return number
-
-    return convert
-
-
-def _logical_block(value: Any) -> int:
-    return 0 if str(value) == "0" else _number(512, 4096, power_of_two=True)(value)
-
-
-def _serial(value: Any) -> str:
-    text = str(value)
-    if len(text.encode()) > lib.VIRTIO_BLK_SERIAL_BYTES or "\0" in text:
-        raise ValueError(f"expects at most {lib.VIRTIO_BLK_SERIAL_BYTES} bytes")
-    return text
-
-
-class VirtioBlkDevice(QomObject):
+class VirtioBlkDevice(VirtioDevice):
     """A disk on a virtio-mmio slot.
 
     Placement (who processes the queues) follows from the properties: ``ioeventfd=off`` the vCPU
     that kicked; no iothread the main loop; ``iothread`` that one; ``iothread-vq-mapping`` several,
-    queue i on entry i modulo their number.
+    each with the queues given, or queue i on entry i modulo their number.
     """
 
     TYPE = "virtio-blk-device"
+    USER_CREATABLE = True
+    ALIASES: ClassVar[dict[str, str]] = {"logical_block_size": "logical-block-size"}
 
+    drive = Property(Text(qapi="str"), "", "node name or id of the drive")
     iothread = Link("iothread", "iothread that processes the queues", live=True)
-    iothread_vq_mapping = Property(_names, "", "iothread ids, '+' between, queues round robin")
-    bootindex = Property(_number(-1, (1 << 31) - 1), -1, "boot order (-1: not bootable)")
-    num_queues = Property(_number(1, 1024), 1, "virtqueues")
-    queue_size = Property(_number(4, 1024, power_of_two=True), 256, "descriptors of each virtqueue")
-    ioeventfd = Property(parse_bool, True, "kick through an eventfd instead of a vCPU exit")
-    irq = Property(_irq_mode, "irqfd", "irqfd, or mainloop as QEMU does on virtio-mmio")
-    write_cache = Property(parse_bool, True, "writeback cache after reset")
-    discard = Property(parse_bool, True, "offer DISCARD and WRITE_ZEROES")
+    iothread_vq_mapping = Property(VQ_MAPPING, NO_MAPPING, "iothreads and their queues")
+    bootindex = Property(BOOT_INDEX, -1, "boot order (-1: not bootable)")
+    num_queues = Property(NUM_QUEUES, 1, "virtqueues")
+    queue_size = Property(QUEUE_SIZE, 256, "descriptors of each virtqueue, a power of two")
+    serial = Property(SERIAL, "", "serial number, up to 20 bytes")
+    ioeventfd = Property(Boolean(), True, "kick through an eventfd instead of a vCPU exit")
+    irq = Property(IRQ_PATH, "irqfd", "irqfd, or mainloop as QEMU does on virtio-mmio")
+    write_cache = Property(Boolean(), True, "writeback cache after reset")
+    discard = Property(Boolean(), True, "offer DISCARD and WRITE_ZEROES")
     logical_block_size = Property(
-        _logical_block, 0, "bytes of a block shown to the guest (0: the image's)"
+        BLOCK_SIZE, 0, "bytes of a block shown to the guest (unset: the image's)"
     )
-    serial = Property(_serial, "", "serial number, up to 20 bytes")
-    drive = Property(str, "", "the block node")
 
     def __init__(self, object_id: str, slot: int) -> None:
         super().__init__(object_id)
@@ -107,14 +91,14 @@ class VirtioBlkDevice(QomObject):
         self.mapped: tuple[IoThread, ...] = ()
         self.latency_boundaries: dict[str, tuple[int, ...]] = {}
         """Of the latency histograms by type, in ns."""
-        self._native: Any = None
+        self.native: Any = None
         self._keep: list[Any] = []
         self._quiesced = False
         self._undo = ExitStack()
 
     def apply(self, options: DriveOptions) -> None:
         """Take the device's properties from a drive's options (links are set by the machine)."""
-        self.num_queues = options.num_queues or max(1, len(options.iothread_vq_mapping))
+        self.num_queues = options.num_queues or implied_queues(options.iothread_vq_mapping)
         self.queue_size = options.queue_size
         self.ioeventfd = options.ioeventfd
         self.irq = options.irq
@@ -122,7 +106,7 @@ class VirtioBlkDevice(QomObject):
         self.discard = options.discard
         self.serial = options.serial
         self.logical_block_size = options.logical_block_size or 0
-        self.iothread_vq_mapping = "+".join(options.iothread_vq_mapping)
+        self.iothread_vq_mapping = options.iothread_vq_mapping
         if options.bootindex is not None:
             self.bootindex = options.bootindex
 
@@ -132,8 +116,10 @@ class VirtioBlkDevice(QomObject):
         Raises:
             OSError: no memory or descriptors; VmmError: properties that do not go together.
         """
-        if self.mapped and len(self.mapped) > self.num_queues:
-            raise VmmError(f"{self.id}: more iothreads are mapped than there are queues")
+        try:
+            check_queues(self.iothread_vq_mapping, self.num_queues)
+        except ValueError as error:
+            raise VmmError(f"{self.id}: {error}") from None
         self._bus = bus
         try:
             self._make_irq(bus)
@@ -149,7 +135,8 @@ class VirtioBlkDevice(QomObject):
         if not self.ioeventfd:
             return [bus.main_context] * self.num_queues
         if self.mapped:
-            return [self.mapped[i % len(self.mapped)].context for i in range(self.num_queues)]
+            owners = [queue_owner(self.iothread_vq_mapping, i) for i in range(self.num_queues)]
+            return [self.mapped[owner].context for owner in owners]
         owner = self.iothread.context if isinstance(self.iothread, IoThread) else bus.main_context
         return [owner] * self.num_queues
 
@@ -187,14 +174,14 @@ class VirtioBlkDevice(QomObject):
         config.ioeventfd, config.write_cache = self.ioeventfd, self.write_cache
         config.discard, config.logical_block = self.discard, self.logical_block_size
         ffi.memmove(config.serial, self.serial.encode(), len(self.serial.encode()))
-        self._native = check_pointer(ffi, lib.virtio_blk_new(config), f"creating {self.id}")
-        self._undo.callback(lib.virtio_blk_free, self._native)
-        transport = lib.virtio_mmio_new(lib.virtio_blk_device(self._native))
+        self.native = check_pointer(ffi, lib.virtio_blk_new(config), f"creating {self.id}")
+        self._undo.callback(lib.virtio_blk_free, self.native)
+        transport = lib.virtio_mmio_new(lib.virtio_blk_device(self.native))
         self.transport = check_pointer(ffi, transport, f"creating {self.id}")
         self._undo.callback(lib.virtio_mmio_free, self.transport)
 
     def _notifiers(self) -> list[int]:
-        fds = [lib.virtio_blk_host_notifier(self._native, i) for i in range(self.num_queues)]
+        fds = [lib.virtio_blk_host_notifier(self.native, i) for i in range(self.num_queues)]
         return [int(fd) for fd in fds if fd >= 0]
 
     def _wire(self, bus: VirtioBus) -> None:
@@ -220,25 +207,25 @@ class VirtioBlkDevice(QomObject):
     def quiesce(self) -> None:
         """Take no request from here to unquiesce(), none is in flight. Idempotent."""
         if not self._quiesced:
-            lib.virtio_blk_drain_begin(self._native)
+            lib.virtio_blk_drain_begin(self.native)
             self._quiesced = True
 
     def unquiesce(self) -> None:
         """End quiesce(). Idempotent."""
         if self._quiesced:
             self._quiesced = False
-            lib.virtio_blk_drain_end(self._native)
+            lib.virtio_blk_drain_end(self.native)
 
     @contextmanager
     def _drained(self) -> Iterator[None]:
         if self._quiesced:
             yield
             return
-        lib.virtio_blk_drain_begin(self._native)
+        lib.virtio_blk_drain_begin(self.native)
         try:
             yield
         finally:
-            lib.virtio_blk_drain_end(self._native)
+            lib.virtio_blk_drain_end(self.native)
 
     def property_changed(self, name: str) -> None:
         """Move the queues to where ``iothread`` says now.
@@ -252,7 +239,7 @@ class VirtioBlkDevice(QomObject):
         except BaseException:
             self.mapped = mapped
             raise
-        self._values["iothread-vq-mapping"] = ""
+        self._values["iothread-vq-mapping"] = NO_MAPPING
 
     def _move(self, contexts: list[Any]) -> None:
         if not self.ioeventfd:
@@ -271,12 +258,12 @@ class VirtioBlkDevice(QomObject):
         """False, and nothing has changed: somebody else drains the device."""
         before = list(self._contexts)
         for queue, context in enumerate(contexts):
-            result = lib.virtio_blk_set_context(self._native, queue, context)
+            result = lib.virtio_blk_set_context(self.native, queue, context)
             if result == -errno.EBUSY:
                 return False
             if result < 0:
                 for moved in range(queue):
-                    lib.virtio_blk_set_context(self._native, moved, before[moved])
+                    lib.virtio_blk_set_context(self.native, moved, before[moved])
                 check(result, f"moving {self.id}")
         self._contexts = contexts
         return True
@@ -286,7 +273,7 @@ class VirtioBlkDevice(QomObject):
         rows = []
         stats = ffi.new("VirtioBlkStats *")
         for queue in range(self.num_queues):
-            lib.virtio_blk_stats(self._native, queue, stats)
+            lib.virtio_blk_stats(self.native, queue, stats)
             fields = ("requests", "errors", "read_bytes", "written_bytes", "kicks", "irqs")
             rows.append({name: int(getattr(stats, name)) for name in fields})
         return rows
@@ -294,7 +281,7 @@ class VirtioBlkDevice(QomObject):
     def accounts(self) -> dict[str, Account]:
         """What query-blockstats tells, by type (``rd``, ``wr``, ``flush``, ``unmap``)."""
         bins = {name: len(limits) + 1 for name, limits in self.latency_boundaries.items()}
-        return read_accounts(self._native, self.num_queues, bins)
+        return read_accounts(self.native, self.num_queues, bins)
 
     def set_latency_histogram(
         self, name: str, boundaries: tuple[int, ...], ns_per_tick: float
@@ -304,7 +291,7 @@ class VirtioBlkDevice(QomObject):
         Raises:
             OSError: not ascending, or too many.
         """
-        set_boundaries(self._native, name, [round(limit / ns_per_tick) for limit in boundaries])
+        set_boundaries(self.native, name, [round(limit / ns_per_tick) for limit in boundaries])
         if boundaries:
             self.latency_boundaries[name] = boundaries
         else:

@@ -45,6 +45,10 @@ class WindowMark:
         if value == BEGIN:
             self.marks_ns[value] = time.monotonic_ns()
 
+    def reset(self) -> None:
+        """The machine was reset: the window that counts is the one of the guest's new run."""
+        self.marks_ns.clear()
+
     def window(self) -> dict[str, int] | None:
         """CLOCK_MONOTONIC nanoseconds of begin and end, once both are known."""
         if set(self.marks_ns) != {BEGIN, END}:

@@ -50,7 +50,7 @@ from vmm.display.options import (
 )
 from vmm.display.surface import Surface, surface_in
 from vmm.memory import PAGE
-from vmm.qom import Property, QomObject
+from vmm.qom import Device, Property
 
 REGISTERS_BASE = 0xFEA0_0000
 REGISTERS_SIZE = PAGE
@@ -66,7 +66,7 @@ STAGED = {
 }
 
 
-class Framebuffer(QomObject):
+class Framebuffer(Device):
     """The device; also the handler of its register page, called by vCPUs under the BQL."""
 
     TYPE = "framebuffer"

@@ -77,7 +77,7 @@ def parse_framebuffer(text: str) -> FramebufferOptions:
     """
     match = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})", text)
     if match is None:
-        raise VmmError(f"--framebuffer {text}: must be WIDTHxHEIGHT, as in 1024x768")
+        raise VmmError(f"'{text}' must be WIDTHxHEIGHT, as in 1024x768")
     return FramebufferOptions(int(match[1]), int(match[2]))
 
 

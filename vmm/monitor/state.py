@@ -36,4 +36,4 @@ class MonitorState:
     @property
     def vm_name(self) -> str:
         """The VM's name, as in its recording."""
-        return self.machine.config.kernel.stem
+        return self.machine.config.vm_name

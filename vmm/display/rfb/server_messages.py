@@ -7,7 +7,6 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from vmm.display.pixels import PixelFormat, convert
 from vmm.display.rfb.numbers import Pseudo, ServerType, SizeReason, SizeStatus
 
 UNKNOWN_COUNT = 0xFFFF
@@ -50,20 +49,6 @@ def extended_desktop_size(
     """ExtendedDesktopSize with one screen that fills the framebuffer."""
     payload = struct.pack(">B3xIHHHHI", 1, 0, 0, 0, width, height, 0)
     return rectangle(reason, status, width, height, Pseudo.EXTENDED_DESKTOP_SIZE, payload)
-
-
-def cursor(argb: NDArray[np.uint32], hot_x: int, hot_y: int, fmt: PixelFormat) -> bytes:
-    """Cursor: pixels in the client's format, then a mask of what is at least half opaque."""
-    height, width = argb.shape
-    opaque = argb >= 0x80000000
-    pixels = convert(argb & np.uint32(0xFFFFFF), fmt).tobytes()
-    mask = np.packbits(opaque, axis=1).tobytes()
-    return rectangle(hot_x, hot_y, width, height, Pseudo.CURSOR, pixels + mask)
-
-
-def no_cursor() -> bytes:
-    """A cursor of no size: the guest has none of its own."""
-    return rectangle(0, 0, 0, 0, Pseudo.CURSOR)
 
 
 def led_state(scroll: bool, num: bool, caps: bool) -> bytes:

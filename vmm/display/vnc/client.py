@@ -56,7 +56,8 @@ class VncClient:
     def info(self) -> ClientInfo:
         """Who it is, and what it got."""
         statistics = self.updates.statistics if self.updates is not None else ClientStatistics()
-        return ClientInfo(self.connection.peer, self.connection.x509_dname, statistics)
+        since = self.updates.since_ns if self.updates is not None else None
+        return ClientInfo(self.connection.peer, self.connection.x509_dname, statistics, since)
 
     # As the connection's owner.
 

@@ -22,6 +22,9 @@ def tls_context(options: VncOptions) -> ssl.SSLContext | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
+    # Nobody resumes a VNC session, and a TigerVNC viewer (1.12) that finds tickets before the first
+    # message waits for ever.
+    context.num_tickets = 0
     if options.tls_creds == ANONYMOUS:
         # Anonymous suites left with TLS 1.3, and OpenSSL has them at its lowest level only.
         context.maximum_version = ssl.TLSVersion.TLSv1_2

@@ -2,7 +2,10 @@
 """All VNC displays of a machine: they share the screen's copy and the worker."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
 
 from vmm._native import lib
 from vmm.bql import Bql
@@ -79,6 +82,18 @@ class VncDisplays:
                 kind = "VNC over WebSocket" if each.websocket else "VNC"
                 lines.append(f"{kind}: {each} ({server.auth_words})")
         return lines
+
+    def statistics(self) -> dict[str, Any]:
+        """What the clients that are connected now got: a list of counters, in nanoseconds."""
+        now = time.monotonic_ns()
+        clients = [client for server in self.servers for client in server.clients()]
+        return {
+            "clients": [
+                {**asdict(client.statistics), "connected_ns": now - client.since_ns}
+                for client in clients
+                if client.since_ns is not None
+            ]
+        }
 
     def find(self, display_id: str | None) -> VncServer | None:
         """A display by id; None: the first one."""

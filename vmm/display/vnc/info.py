@@ -63,6 +63,8 @@ class ClientInfo:
     peer: Endpoint
     x509_dname: str | None
     statistics: ClientStatistics
+    since_ns: int | None = None
+    """When it was let in, by the monotonic clock; None: not yet."""
 
     def as_qapi(self) -> dict[str, Any]:
         """The fields under QAPI's names; x509_dname only where there is one."""

@@ -12,6 +12,7 @@ from vmm.display.pixels import PixelFormat
 from vmm.display.rfb.server_messages import framebuffer_update
 from vmm.display.vnc.rectangles import Rect
 from vmm.display.vnc.screen import ServerScreen
+from vmm.display.vnc.scroll import ScrollTracker
 
 log = logging.getLogger("vmm.vnc")
 
@@ -46,6 +47,11 @@ class Job:
     encoder: ClientEncoder
     settings: EncodeSettings
     done: Callable[[JobResult], None]
+    scroll: ScrollTracker | None = None
+    """For a client that knows CopyRect and has all of the screen."""
+    fresh: bool = False
+    complete: bool = False
+    """See ScrollTracker.split."""
     cancelled: bool = field(default=False)
     """Set by the main loop when the client has gone; looked at before each rectangle."""
 
@@ -76,7 +82,12 @@ def _encode_locked(job: Job) -> list[bytes]:
     """Header and payload of each rectangle, in turn."""
     how = job.settings
     parts: list[bytes] = []
-    for rect in job.rectangles:
+    rects = job.rectangles
+    if job.scroll is not None:
+        moves, rects = job.scroll.split(job.screen.whole(), rects, job.fresh, job.complete)
+        for move in moves:
+            parts += (move.header(), move.payload)
+    for rect in rects:
         if job.cancelled:
             break
         encoded = job.encoder.encode(

@@ -37,6 +37,10 @@ class ServerScreen:
         """A view of an area within the screen. Under the lock."""
         return self._pixels[rect.y : rect.y + rect.height, rect.x : rect.x + rect.width]
 
+    def whole(self) -> NDArray[np.uint32]:
+        """A view of all of it. Under the lock."""
+        return self._pixels[:, : self.width]
+
     def update_locked(self, pixels: NDArray[np.uint32], rows: NDArray[np.bool_]) -> Tiles:
         """Take over the rows that are dirty; returns the tiles that really changed."""
         grid = tile_grid(self.width, self.height)

@@ -6,10 +6,14 @@ job. Nothing begins while a job runs, a fence is open or the socket is full; wha
 meanwhile is only marked, so a slow client gets fewer updates, not older ones.
 """
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
+import numpy as np
+
 from vmm.display.encodings import ClientEncoder
+from vmm.display.encodings import cursor as cursors
 from vmm.display.pixels import PixelFormat
 from vmm.display.rfb import server_messages as messages
 from vmm.display.rfb.events import (
@@ -24,7 +28,8 @@ from vmm.display.vnc.info import ClientStatistics
 from vmm.display.vnc.jobs import Job, JobResult, JobSink
 from vmm.display.vnc.ports import InputRouter
 from vmm.display.vnc.rectangles import Rect, Tiles, rectangles, tile_grid, tiles_of
-from vmm.display.vnc.screen import ScreenWatch
+from vmm.display.vnc.screen import ScreenWatch, ServerScreen
+from vmm.display.vnc.scroll import ScrollTracker
 from vmm.display.vnc.wishes import Wishes
 
 _SIZE = Pseudo.EXTENDED_DESKTOP_SIZE.name
@@ -55,6 +60,7 @@ class ClientUpdates:
     ) -> None:
         self.wishes = Wishes()
         self.statistics = ClientStatistics()
+        self.since_ns = time.monotonic_ns()
         self.size = (watch.screen.width, watch.screen.height)
         """The client's framebuffer in pixels, which is not the screen's until it was told."""
         self._outlet, self._jobs, self._watch, self._router = outlet, jobs, watch, router
@@ -64,6 +70,8 @@ class ClientUpdates:
         self._requested: Rect | None = None
         self._continuous: Rect | None = None
         self._job: Job | None = None
+        self._scroll = ScrollTracker()
+        self._fresh = True
         self._fences = Fences()
         self._pending: dict[str, Callable[[], bytes]] = {}
         self._size_status = SizeStatus.OK
@@ -94,7 +102,10 @@ class ClientUpdates:
         for pseudo, build in announcements.items():
             if pseudo in new:
                 self._pending[pseudo.name] = build
-        if Pseudo.CURSOR in new and self._watch.console.cursor is not None:
+        if (
+            new & {Pseudo.CURSOR, Pseudo.CURSOR_WITH_ALPHA}
+            and self._watch.console.cursor is not None
+        ):
             self._pending[Pseudo.CURSOR.name] = self._cursor_rectangle
         self.push()
 
@@ -110,6 +121,7 @@ class ClientUpdates:
         area = Rect(event.x, event.y, event.width, event.height)
         if not event.incremental:
             self._dirty[tiles_of(area)] = True
+            self._fresh = True
         self._requested = area if self._requested is None else self._requested.union(area)
         self.push()
 
@@ -157,13 +169,14 @@ class ClientUpdates:
         """The screen has another size: tell the client before its next pixels."""
         screen = self._watch.screen
         self._dirty = tile_grid(screen.width, screen.height, dirty=True)
+        self._fresh = True
         if self.wishes.resizable:
             self._pending = {_SIZE: self._size_rectangle, **self._pending}
         self.push()
 
     def cursor_defined(self) -> None:
         """The guest's pointer looks different."""
-        if Pseudo.CURSOR in self.wishes.pseudo:
+        if self.wishes.draws_cursor:
             self._pending[Pseudo.CURSOR.name] = self._cursor_rectangle
             self.push()
 
@@ -208,10 +221,20 @@ class ClientUpdates:
         if not parts:  # all of it is beyond the framebuffer of a client that cannot resize
             return 0
         self._requested = None
-        settings = self.wishes.settings(self._lossy)
-        self._job = Job(screen, parts, self._encoder, settings, self._job_done)
+        self._job = self._make_job(screen, parts)
         self._jobs.submit(self._job)
         return len(parts)
+
+    def _make_job(self, screen: ServerScreen, parts: list[Rect]) -> Job:
+        settings = self.wishes.settings(self._lossy)
+        job = Job(screen, parts, self._encoder, settings, self._job_done)
+        if self.wishes.copies and self.size == (screen.width, screen.height):
+            job.scroll = self._scroll
+            job.fresh, self._fresh = self._fresh, False
+            job.complete = not self._dirty.any()
+        else:
+            self._fresh = True  # what is sent meanwhile, the tracker does not see
+        return job
 
     def _job_done(self, result: JobResult) -> None:
         job, self._job = self._job, None
@@ -250,8 +273,14 @@ class ClientUpdates:
     def _cursor_rectangle(self) -> bytes:
         cursor = self._watch.console.cursor
         if cursor is None:
-            return messages.no_cursor()
-        return messages.cursor(cursor.argb, cursor.hot_x, cursor.hot_y, self.wishes.format)
+            shape, hot = np.zeros((0, 0), np.uint32), (0, 0)
+        else:
+            shape, hot = cursor.argb, (cursor.hot_x, cursor.hot_y)
+        if Pseudo.CURSOR_WITH_ALPHA in self.wishes.pseudo:
+            rect = cursors.encode_with_alpha(shape, *hot)
+        else:
+            rect = cursors.encode(shape, *hot, self.wishes.format)
+        return rect.header() + rect.payload
 
     def _led_rectangle(self) -> bytes:
         leds = self._router.leds

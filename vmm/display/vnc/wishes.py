@@ -18,6 +18,8 @@ class Wishes:
     quality: int | None = None
     compress: int = DEFAULT_COMPRESS
     pseudo: frozenset[Pseudo] = frozenset()
+    copies: bool = False
+    """Whether the client knows CopyRect."""
 
     def with_encodings(self, encodings: tuple[int, ...]) -> "Wishes":
         """After SetEncodings: the first encoding that is known here wins, as do levels."""
@@ -29,12 +31,18 @@ class Wishes:
             encoding=next(real, RAW),
             quality=next(quality, None),
             compress=next(compress, DEFAULT_COMPRESS),
+            copies=COPYRECT in encodings,
             pseudo=frozenset(each for each in Pseudo if each in encodings),
         )
 
     def with_format(self, wanted: PixelFormat) -> "Wishes":
         """After SetPixelFormat."""
         return replace(self, format=wanted)
+
+    @property
+    def draws_cursor(self) -> bool:
+        """Whether the client shows the guest's pointer by itself."""
+        return not self.pseudo.isdisjoint((Pseudo.CURSOR, Pseudo.CURSOR_WITH_ALPHA))
 
     @property
     def resizable(self) -> bool:

@@ -3,12 +3,8 @@
 
 from typing import Any
 
-from vmm.errors import DeviceNotFoundError, VmmError
-from vmm.iothread import IoThread
-from vmm.monitor.errors import MonitorError
-from vmm.monitor.qapi import ANY, BOOL, INT, STR, Array, Command, Member, Struct, check, optional
+from vmm.monitor.qapi import ANY, BOOL, STR, Array, Command, Member, Struct, optional
 from vmm.monitor.registry import Call
-from vmm.qom import QomObject
 
 _PROPERTY = Struct(
     "ObjectPropertyInfo",
@@ -27,73 +23,29 @@ _TYPE = Struct(
     "ObjectTypeInfo",
     (Member("name", STR), optional("abstract", BOOL, "", "false"), optional("parent", STR)),
 )
-_PATH = Member("path", STR, "absolute, as `/objects/io0`")
+_PATH = Member("path", STR, "as `/objects/io0`, or the end of a path that only one object has")
 
 
 def _list(call: Call, path: str) -> list[dict[str, Any]]:
-    try:
-        rows = call.machine.qom.list(path)
-    except VmmError:
-        raise DeviceNotFoundError(path) from None
-    here = _declared(call, path)
-    found: list[dict[str, Any]] = [{"name": "type", "type": "string"}]
-    for row in rows:
-        info = {"name": row.name, "type": row.type}
-        if row.name in here and here[row.name].doc:
-            info["description"] = here[row.name].doc
-        found.append(info)
-    return found
-
-
-def _declared(call: Call, path: str) -> dict[str, Any]:
-    try:
-        return dict(call.machine.qom.resolve(path).properties())
-    except VmmError:
-        return {}
+    return [
+        {"name": row.name, "type": row.type}
+        | ({"description": row.description} if row.description else {})
+        for row in call.machine.qom.list(path)
+    ]
 
 
 def _get(call: Call, path: str, property: str) -> Any:
     """A property's value; that of a child or link is the path of what it leads to."""
-    for row in _list(call, path):
-        if row["name"] == property and row["type"].startswith("child<"):
-            return f"{path.rstrip('/')}/{property}"
-    if property == "type":
-        return _type_of(call, path)
-    obj = _resolve(call, path)
-    if property not in obj.properties():
-        raise _no_property(obj, property)
+    tree = call.machine.qom
+    obj = tree.resolve(path)
+    for row in tree.list(path):
+        if row.name == property and row.type.startswith("child<"):
+            return f"{obj.path.rstrip('/')}/{property}"
     return obj.get(property)
 
 
 def _set(call: Call, path: str, property: str, value: Any) -> None:
-    obj = _resolve(call, path)
-    declared = obj.properties().get(property)
-    if declared is None:
-        raise _no_property(obj, property)
-    kind = type(declared.default) if declared.default is not None else str
-    expected = {bool: BOOL, int: INT}.get(kind, STR)
-    check(expected, value, property)
-    if isinstance(obj, IoThread) and property.startswith("poll-") and value < 0:
-        raise MonitorError(f"{property} value must be in range [0, {(1 << 63) - 1}]")
     call.machine.hotplug.set_property(path, property, value)
-
-
-def _type_of(call: Call, path: str) -> str:
-    try:
-        return call.machine.qom.resolve(path).TYPE
-    except VmmError:
-        return "container"
-
-
-def _resolve(call: Call, path: str) -> QomObject:
-    try:
-        return call.machine.qom.resolve(path)
-    except VmmError:
-        raise DeviceNotFoundError(path) from None
-
-
-def _no_property(obj: QomObject, name: str) -> MonitorError:
-    return MonitorError(f"Property '{obj.TYPE}.{name}' not found")
 
 
 def _list_get(call: Call, paths: list[str]) -> list[dict[str, Any]]:
@@ -109,25 +61,13 @@ def _list_get(call: Call, paths: list[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _subclasses(base: type[QomObject]) -> list[type[QomObject]]:
-    return [base, *(each for sub in base.__subclasses__() for each in _subclasses(sub))]
-
-
-def _types(
-    call: Call, implements: str | None = None, abstract: bool = False
-) -> list[dict[str, Any]]:
-    rows: dict[str, dict[str, Any]] = {}
-    for each in _subclasses(QomObject):
-        if each is QomObject and not abstract:
-            continue
-        parents = [str(base.__dict__["TYPE"]) for base in each.__mro__ if "TYPE" in vars(base)]
-        if (implements is None or implements in parents) and each.TYPE not in rows:
-            rows[each.TYPE] = {"name": each.TYPE}
-            if each is QomObject:
-                rows[each.TYPE]["abstract"] = True
-            if len(parents) > 1:
-                rows[each.TYPE]["parent"] = parents[1]
-    return list(rows.values())
+def _types(call: Call, implements: str = "object", abstract: bool = False) -> list[dict[str, Any]]:
+    return [
+        {"name": each.name}
+        | ({"abstract": True} if each.abstract else {})
+        | ({"parent": each.parent} if each.parent else {})
+        for each in call.machine.types.list(implements, abstract=abstract)
+    ]
 
 
 COMMANDS = (

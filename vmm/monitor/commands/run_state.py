@@ -77,8 +77,8 @@ def _name(call: Call) -> dict[str, Any]:
     return {"name": call.state.vm_name}
 
 
-def _uuid(_call: Call) -> dict[str, Any]:
-    return {"UUID": NO_UUID}
+def _uuid(call: Call) -> dict[str, Any]:
+    return {"UUID": call.machine.config.uuid or NO_UUID}
 
 
 def query_kvm(call: Call) -> dict[str, Any]:
@@ -103,7 +103,7 @@ COMMANDS = (
         "Press the power button; the guest may or may not heed it. Event POWERDOWN.",
     ),
     Command("query-name", _name, "The VM's name.", returns=_NAME),
-    Command("query-uuid", _uuid, "The VM's UUID; zeroes, as none can be given.", returns=_UUID),
+    Command("query-uuid", _uuid, "The VM's UUID; zeroes if none was given.", returns=_UUID),
     Command("query-kvm", query_kvm, "Whether KVM is in use.", returns=_KVM),
     Command("query-accelerators", _accelerators, "The accelerator.", returns=_ACCELERATORS),
 )
