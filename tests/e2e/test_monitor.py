@@ -166,7 +166,7 @@ def wire(machine: MonitoredVm) -> Iterator[Wire]:
 
 
 def test_events_come_before_the_reply_of_the_command_that_caused_them(wire: Wire) -> None:
-    done = {"return": {}}
+    done: dict[str, Any] = {"return": {}}
     assert wire.until_reply({"execute": "stop"}) == ["STOP", done]
     assert wire.until_reply({"execute": "cont"}) == ["RESUME", done]
     assert wire.until_reply({"execute": "system_reset"}) == ["RESET", done]
@@ -378,9 +378,8 @@ def test_the_stuck_lock_is_explained_out_of_band(tmp_path: Path) -> None:
         def seen() -> bool:
             wire.send({"exec-oob": "x-query-bql", "id": len(held)})
             held.append(wire.read()["return"])
-            holder = held[-1].get("holder")
-            slow = holder is not None and holder["site"] == "slow-device"
-            return slow and holder["held-ns"] < 1_000_000_000
+            holder: dict[str, Any] = held[-1].get("holder", {})
+            return holder.get("site") == "slow-device" and holder["held-ns"] < 1_000_000_000
 
         wait_until(seen, "the slow device")
         # It will think for two seconds more: a command that needs the lock waits for that long.

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,6 +20,7 @@ from vmm.bql import Bql
 from vmm.errors import VmmError
 from vmm.events import EventBus
 from vmm.monitor import connection
+from vmm.monitor.dispatcher import Dispatcher
 from vmm.monitor.hmp.connection import MAX_LINE, LineSession
 from vmm.monitor.options import MonitorOptions
 from vmm.monitor.server import MAX_CLIENTS, Monitors
@@ -116,36 +118,36 @@ def test_a_client_is_greeted_while_the_main_loop_stands_still(rig: Rig, tmp_path
         assert read(found) == [{"return": {}}]
 
 
-def test_commands_of_all_clients_take_turns(rig: Rig, tmp_path: Path) -> None:
-    """One client fills its queue first; the other's command does not wait for all of that."""
-    order: list[str] = []
-    rig.stub.trace.emit = lambda name, words=lambda: "": (  # type: ignore[method-assign]
-        order.append(words()) if name == "monitor_qmp_cmd_in_band" else None
-    )
-    with client(tmp_path / "qmp") as first, client(tmp_path / "qmp") as second:
-        for each in (first, second):
-            read(each)
-            each.sendall(NEGOTIATE)
-        submitted: list[object] = []
-        submit = rig.monitors._dispatcher.submit
-        rig.monitors._dispatcher.submit = (  # type: ignore[method-assign]
-            lambda *args: (submitted.append(args), submit(*args))[1]
-        )
-        rig.start()
-        read(first)
-        read(second)
-        blocked = threading.Event()
-        rig.in_main(blocked.wait)
-        order.clear()
-        for number in range(4):
-            first.sendall(json.dumps({"execute": "query-status", "id": f"a{number}"}).encode())
-        rig.monitors._thread.wait(asyncio.sleep(0))
-        second.sendall(json.dumps({"execute": "query-status", "id": "b"}).encode())
-        rig.monitors._thread.wait(asyncio.sleep(0))
-        blocked.set()
-        assert [each["id"] for each in read(first, 4)] == ["a0", "a1", "a2", "a3"]
-        assert read(second)[0]["id"] == "b"
-    assert order.index("b") < order.index("a3")
+class Asker:
+    """Keeps the answers it gets in a list of all."""
+
+    def __init__(self, name: str, answers: list[str]) -> None:
+        self.name, self._answers = name, answers
+
+    def answer(self, reply: bytes) -> None:
+        self._answers.append(self.name + reply.decode())
+
+
+def test_clients_take_turns_and_what_a_lost_one_wants_is_dropped() -> None:
+    answers: list[str] = []
+
+    async def job(text: bytes) -> bytes:
+        await asyncio.sleep(0)
+        return text
+
+    async def scenario() -> None:
+        dispatcher = Dispatcher(asyncio.get_running_loop())
+        busy, other, lost = (Asker(name, answers) for name in "abc")
+        for number in (b"1", b"2", b"3"):
+            dispatcher.submit(busy, partial(job, number))
+        dispatcher.submit(lost, partial(job, b"1"))
+        dispatcher.submit(other, partial(job, b"1"))
+        dispatcher.forget(lost)
+        while len(answers) < 4:
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+    assert answers == ["a1", "b1", "a2", "a3"]
 
 
 def test_requests_beyond_the_queue_wait_in_the_socket(rig: Rig, tmp_path: Path) -> None:
