@@ -373,6 +373,7 @@ def test_the_stuck_lock_is_explained_out_of_band(tmp_path: Path) -> None:
     try:
         wait_until(path.exists, "the monitor")
         wire = Wire(path, oob=True)
+        assert wire.until_reply({"execute": "cont"}) == ["RESUME", {"return": {}}]
         held: list[dict[str, Any]] = []
 
         def seen() -> bool:
