@@ -14,7 +14,8 @@ import numpy.typing as npt
 from exporters.families import Labels
 from profiler.layout import NO_THREAD, Role
 from profiler.model import Site, ThreadInfo
-from profiler.table import Indices, RowTable, Table
+from profiler.row_table import Indices, RowTable
+from profiler.table import Table
 
 Column = npt.NDArray[np.uint64]
 

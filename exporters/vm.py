@@ -21,7 +21,8 @@ from profiler.blame import HANDOFF, UNKNOWN
 from profiler.layout import Role
 from profiler.model import Clock, Process
 from profiler.reader import Recording
-from profiler.table import Indices, RowTable, Table
+from profiler.row_table import Indices, RowTable
+from profiler.table import Table
 
 RATIO_SECONDS = 1.0
 

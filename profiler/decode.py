@@ -31,7 +31,7 @@ from profiler.model import (
     Who,
 )
 from profiler.recfile import Raw
-from profiler.thread_copy import ThreadCopy
+from profiler.thread_copy import RowCopy, ThreadCopy
 
 _Enum = TypeVar("_Enum", bound=IntEnum)
 
@@ -102,11 +102,12 @@ def thread(index: int, raw: np.void, integrity: Integrity) -> ThreadInfo:
     )
 
 
-def row(raw: np.void, integrity: Integrity) -> Row:
+def row(copy: RowCopy, integrity: Integrity) -> Row:
     """A row, with its uncontended acquisitions added to the histogram of waits."""
+    raw = copy.head
     acquisitions = tuple(int(n) for n in raw["acquisitions"])
     contended = int(raw["contended"])
-    waits = raw["wait_hist"].copy()
+    waits = copy.waits.copy()
     waits[0] += np.uint64(max(0, sum(acquisitions) - contended) & 0xFFFF_FFFF_FFFF_FFFF)
     return Row(
         thread=int(raw["thread"]),
@@ -126,7 +127,7 @@ def row(raw: np.void, integrity: Integrity) -> Row:
         blocked_ticks=tuple(int(n) for n in raw["blocked_ticks"]),
         blocked_count=tuple(int(n) for n in raw["blocked_count"]),
         wait_hist=Histogram(waits),
-        hold_hist=Histogram(raw["hold_hist"]),
+        hold_hist=Histogram(copy.holds),
         integrity=integrity,
     )
 
@@ -207,7 +208,4 @@ def losses(header: np.void) -> Losses:
 
 def rows_of(copy: ThreadCopy) -> list[Row]:
     """The rows of a thread."""
-    return [
-        row(raw, Integrity.EXACT if exact else copy.integrity)
-        for raw, exact in zip(copy.rows, copy.rows_exact, strict=True)
-    ]
+    return [row(raw, Integrity.EXACT if raw.exact else copy.integrity) for raw in copy.rows]

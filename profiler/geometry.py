@@ -23,6 +23,9 @@ _LARGEST = {
 }
 
 
+_LARGEST_SPILL = 1 << 16  # bytes; read whole
+
+
 @dataclass(frozen=True)
 class Part:
     """`capacity` records of `stride` bytes from `offset` on (in a thread block: relative to it)."""
@@ -48,6 +51,7 @@ class Geometry:
     live: int
     sites: Part
     rows: Part
+    spill: Part
     threads: Part
     blame: Part
     events: Part
@@ -65,6 +69,7 @@ class Geometry:
             live=int(header["live_offset"]),
             sites=_part(header, "sites", layout.SITE.itemsize),
             rows=_part(header, "rows", layout.ROW.itemsize),
+            spill=_spill(header),
             threads=_part(header, "threads", layout.THREAD.itemsize),
             blame=_part(header, "blame", layout.BLAME.itemsize),
             events=_part(header, "events", layout.EVENT.itemsize),
@@ -76,6 +81,7 @@ class Geometry:
         for name, end in (
             ("site table", geometry.sites.end),
             ("row table", geometry.rows.end),
+            ("spill of the rows", geometry.spill.end),
             ("thread table", geometry.threads.end),
             ("queue table", geometry.queues.end),
         ):
@@ -98,6 +104,8 @@ def _check_identity(header: np.void, file_size: int) -> None:
         raise RecordingError("damaged: the header is too short")
     if int(header["buckets"]) != layout.BUCKETS:
         raise RecordingError(f"damaged: {int(header['buckets'])} histogram buckets")
+    if int(header["near_buckets"]) != layout.NEAR_BUCKETS:
+        raise RecordingError(f"damaged: {int(header['near_buckets'])} near buckets")
     if int(header["file_size"]) > file_size:
         raise RecordingError(f"truncated: {file_size} of {int(header['file_size'])} bytes")
 
@@ -109,3 +117,11 @@ def _part(header: np.void, name: str, record: int) -> Part:
     if stride < record:
         raise RecordingError(f"damaged: {stride} bytes for each of {name}")
     return Part(int(header[f"{name}_offset"]), capacity, stride)
+
+
+def _spill(header: np.void) -> Part:
+    """A record for each row. The capacity of the rows is already known to be sane."""
+    stride = int(header["spill_stride"])
+    if not layout.SPILL.itemsize <= stride <= _LARGEST_SPILL:
+        raise RecordingError(f"damaged: {stride} bytes for the spill of a row")
+    return Part(int(header["spill_offset"]), int(header["rows_capacity"]), stride)

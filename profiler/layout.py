@@ -14,9 +14,12 @@ import numpy as np
 MAGIC = 0x31_4345_524C_5142
 """First eight bytes of a complete recording: "BQLREC1" and a zero."""
 
-VERSION = 3
+VERSION = 4
 BUCKETS = 360
 """Buckets of each histogram; the last one takes everything above 2**47 ticks."""
+
+NEAR_BUCKETS = 192
+"""The first buckets of the histograms of a row, which it counts itself; the others it spills."""
 
 NO_THREAD = 0xFFFE
 """Thread index of a holder that got no thread block."""
@@ -78,6 +81,13 @@ class Kind(IntEnum):
     LOCK = 0
     TRYLOCK = 1
     COND = 2  # re-acquisition at the end of a condition wait
+
+
+class Hist(IntEnum):
+    """The histograms of a row."""
+
+    HOLD = 0
+    WAIT = 1  # contended waits only
 
 
 class Exit(IntEnum):
@@ -180,6 +190,7 @@ HEADER = _struct(
     _field("rows_offset", "<u8"),
     _field("threads_offset", "<u8"),
     _field("queues_offset", "<u8"),
+    _field("spill_offset", "<u8"),
     _field("sites_capacity", "<u4"),
     _field("sites_stride", "<u4"),
     _field("handover_capacity", "<u4"),
@@ -198,6 +209,8 @@ HEADER = _struct(
     _field("queues_stride", "<u4"),
     _field("buckets", "<u4"),
     _field("inode", "<u4"),
+    _field("near_buckets", "<u4"),
+    _field("spill_stride", "<u4"),
     _field("process_name", "S64"),
     _field("vm_name", "S64"),
     *_clock_pair("clock_start"),
@@ -251,6 +264,8 @@ ROW = _struct(
     _field("acquisitions", "<u8", len(Kind)),
     _field("hold_total", "<u8"),
     _field("max_hold", "<u8"),
+    _field("spills", "<u4"),
+    _field("reserved1", "<u4"),
     _field("max_hold_at", "<u8"),
     _field("contended", "<u8"),
     _field("wait_total", "<u8"),
@@ -259,13 +274,14 @@ ROW = _struct(
     _field("max_wait", "<u8"),
     _field("max_wait_at", "<u8"),
     _field("max_wait_who", "<u4"),
-    _field("reserved", "<u4"),
+    _field("reserved2", "<u4"),
     _field("trylock_failed", "<u8"),
     _field("blocked_ticks", "<u8", len(Blocked)),
     _field("blocked_count", "<u8", len(Blocked)),
-    _field("hold_hist", "<u8", BUCKETS),
-    _field("wait_hist", "<u8", BUCKETS),
+    _field("near", "<u2", len(Hist), NEAR_BUCKETS, align=_CACHE_LINE),
 )
+
+SPILL = _struct(_field("count", "<u8", len(Hist), BUCKETS, align=_CACHE_LINE))
 
 THREAD = _struct(
     _field("seq", "<u4", align=_CACHE_LINE),
@@ -280,6 +296,8 @@ THREAD = _struct(
     _field("events_head", "<u8", align=_CACHE_LINE),
     _field("events_lost", "<u8"),
     _field("blame_lost", "<u8"),
+    _field("blames_used", "<u4"),
+    _field("reserved2", "<u4"),
     _field("exits", "<u8", len(Exit)),
     _field("row_of_site", "<u2", ROW_OF_SITE_CAPACITY, align=_CACHE_LINE),
 )

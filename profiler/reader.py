@@ -51,7 +51,8 @@ from profiler.qemu.regions import RegionNames, device_of
 from profiler.queue_reader import read_queues
 from profiler.queues import QueueStats
 from profiler.recfile import RecordingFile
-from profiler.table import HeadReader, RowReader, Table, read_blame
+from profiler.row_table import RowReader
+from profiler.table import HeadReader, Table, read_blame
 from profiler.thread_copy import ThreadCopy, attempts, copy_head, copy_thread
 
 __all__ = ["Recording", "find_recordings", "recording_of"]
@@ -218,8 +219,8 @@ class Recording:
     def table(self) -> Table:
         """The recording as of now as arrays: what `snapshot` says but the events, much faster.
 
-        Rows are consistent one by one, see `profiler.table`; the next call overwrites them. Raises
-        RecordingError if the recording turns out to be damaged.
+        Rows are consistent one by one, see `profiler.row_table`; the next call overwrites them.
+        Raises RecordingError if the recording turns out to be damaged.
         """
         with self._naming_path():
             return self._table()
@@ -231,9 +232,9 @@ class Recording:
         count = decode.bounded(header, "threads", self._geometry.threads.capacity)
         used_rows = decode.bounded(header, "rows", self._geometry.rows.capacity)
         rows = self._rows.read(count, used_rows, alive)
-        blame, owners = read_blame(self._file, self._geometry, count)
         heads = [self._heads.read(index, alive) for index in range(count)]
-        threads = [thread for thread, _ in heads if thread is not None]
+        blame, owners = read_blame(self._file, self._geometry, [head.blames for head in heads])
+        threads = [head.thread for head in heads if head.thread is not None]
         live = read_live(self._file, self._geometry.live, alive)
         return Table(
             process=replace(self._process, alive=alive),
@@ -251,7 +252,7 @@ class Recording:
             holder=decode.holder(live),
             losses=decode.losses(header),
             queues=self._queues(header, alive),
-            events_lost=sum(lost for _, lost in heads),
+            events_lost=sum(head.events_lost for head in heads),
         )
 
     def _queues(self, header: np.void, alive: bool) -> tuple[QueueStats, ...]:

@@ -23,9 +23,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from profiler import layout
+from profiler.errors import RecordingError
 from profiler.geometry import Geometry
+from profiler.layout import Hist
 from profiler.model import Integrity
 from profiler.recfile import Raw, RecordingFile
+from profiler.row_histograms import Column, counts
 
 ATTEMPTS = 48
 """Copies that are tried before a thread or a row is taken as it is."""
@@ -50,19 +53,29 @@ def attempts(alive: bool) -> Iterator[int]:
 _SEQ = 0  # offset of the sequence counter in a thread's head and in a row
 
 
+@dataclass(frozen=True, eq=False)
+class RowCopy:
+    """A row and its histograms, and whether a sequence counter says that it is of one piece."""
+
+    head: np.void
+    holds: Column
+    waits: Column
+    exact: bool
+
+
 @dataclass(frozen=True)
 class ThreadCopy:
     """Raw records of one thread: its head, its rows that are in use, its blame table."""
 
     head: np.void
-    rows: list[np.void]
-    rows_exact: list[bool]
+    rows: list[RowCopy]
     blame: Raw
     integrity: Integrity
 
     def of_an_open_file(self) -> "ThreadCopy":
         """The same, read from a copy that was made while the recording was open."""
-        return replace(self, rows_exact=[False] * len(self.rows), integrity=Integrity.COPIED)
+        rows = [replace(row, exact=False) for row in self.rows]
+        return replace(self, rows=rows, integrity=Integrity.COPIED)
 
 
 def copy_thread(file: RecordingFile, geometry: Geometry, index: int, alive: bool) -> ThreadCopy:
@@ -102,21 +115,31 @@ def copy_head(file: RecordingFile, geometry: Geometry, index: int) -> np.void:
 def _copy(file: RecordingFile, geometry: Geometry, index: int, integrity: Integrity) -> ThreadCopy:
     at = geometry.threads.at(index)
     head = file.record(at, layout.THREAD)
-    rows, exact = [], []
+    rows = []
     for number in _row_numbers(file, geometry, index, head):
-        row, settled = _copy_row(file, geometry.rows.at(number), integrity)
-        if int(row["in_use"]) != 1:
+        row = _copy_row(file, geometry, number, integrity)
+        if int(row.head["in_use"]) != 1:
             continue
-        if int(row["thread"]) != index:
+        if int(row.head["thread"]) != index:
             raise file.error(
-                f"damaged: row {number} belongs to thread {int(row['thread'])}, not {index}"
+                f"damaged: row {number} belongs to thread {int(row.head['thread'])}, not {index}"
             )
         rows.append(row)
-        exact.append(settled)
-    blame = file.records(
-        at + geometry.blame.offset, geometry.blame, geometry.blame.capacity, layout.BLAME
-    )
-    return ThreadCopy(head, rows, exact, blame, integrity)
+    part = geometry.blame
+    used = blames_used(head, part.capacity)
+    blame = file.records(at + part.offset, part, used, layout.BLAME)
+    return ThreadCopy(head, rows, blame, integrity)
+
+
+def blames_used(head: np.void, capacity: int) -> int:
+    """How many entries of its blame table a thread uses.
+
+    Raises RecordingError, without a path, if the table has not so many.
+    """
+    used = int(head["blames_used"])
+    if used > capacity:
+        raise RecordingError(f"damaged: {used} entries of blame in a table of {capacity}")
+    return used
 
 
 def _row_numbers(file: RecordingFile, geometry: Geometry, index: int, head: np.void) -> list[int]:
@@ -130,14 +153,26 @@ def _row_numbers(file: RecordingFile, geometry: Geometry, index: int, head: np.v
     return sorted(numbers)
 
 
-def _copy_row(file: RecordingFile, at: int, integrity: Integrity) -> tuple[np.void, bool]:
-    """A row, and whether its own counter says it is of one piece."""
-    row = file.record(at, layout.ROW)
+def _copy_row(
+    file: RecordingFile, geometry: Geometry, number: int, integrity: Integrity
+) -> RowCopy:
     if integrity is Integrity.EXACT:  # the thread's counter decides
-        return row, True
+        return _read_row(file, geometry, number, exact=True)
+    at = geometry.rows.at(number) + _SEQ
+    row: RowCopy
     for _ in attempts(integrity is Integrity.MOVING):
-        before = file.u32(at + _SEQ)
-        row = file.record(at, layout.ROW)
-        if before % 2 == 0 and file.u32(at + _SEQ) == before:
-            return row, True
-    return row, False
+        before = file.u32(at)
+        row = _read_row(file, geometry, number, exact=False)
+        if before % 2 == 0 and file.u32(at) == before:
+            return replace(row, exact=True)
+    return row
+
+
+def _read_row(file: RecordingFile, geometry: Geometry, number: int, *, exact: bool) -> RowCopy:
+    raw = np.frombuffer(file.read(geometry.rows.at(number), layout.ROW.itemsize), layout.ROW)
+    spill = np.zeros(1, layout.SPILL)
+    if raw["spills"][0]:
+        spill = file.records(geometry.spill.at(number), geometry.spill, 1, layout.SPILL)
+    only = np.zeros(1, dtype=np.intp)
+    holds, waits = (counts(raw, only, hist, spill["count"])[0] for hist in Hist)
+    return RowCopy(raw[0], holds, waits, exact)

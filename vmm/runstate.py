@@ -119,6 +119,7 @@ class MachineControl:
         self._options = options
         self._events = machine.events
         self._end: asyncio.Future[Request] = loop.create_future()
+        self._explained = False
         self._on_powerdown: list[Callable[[], None]] = []
 
     @property
@@ -234,7 +235,7 @@ class MachineControl:
         if self.ending:
             return
         if kind.is_reset:
-            log.info("the guest asks for a reset: %s", request.message)
+            self._explain_reset(request)
             self._reset(ShutdownCause.GUEST_RESET, request)
         elif kind in (RequestKind.DEBUG_EXIT, RequestKind.SHUTDOWN):
             self._shutdown(ShutdownCause.GUEST_SHUTDOWN, request)
@@ -250,6 +251,13 @@ class MachineControl:
                 self._shutdown(ShutdownCause.HOST_ERROR, request)
         else:  # a Python device raised: nobody knows in what state it is
             self._shutdown(ShutdownCause.HOST_ERROR, request, force=True)
+
+    def _explain_reset(self, request: Request) -> None:
+        """A triple fault is hardly what the guest wanted: say so, once, lest it be in a loop."""
+        if request.kind is RequestKind.TRIPLE_FAULT and not self._explained:
+            self._explained = True
+            if not self._options.no_reboot:
+                log.warning("guest reset after a %s (--no-reboot ends the VM)", request.message)
 
     def _stop(self, state: RunState) -> None:
         if not self.running:

@@ -220,7 +220,7 @@ int bqlrec_file_create(const char *explicit_path, uint32_t serial, char **path, 
 
 bool bqlrec_file_reserve(BqlRec *rec, size_t offset, size_t size)
 {
-    const volatile uint8_t *base = (const volatile uint8_t *)rec->header;
+    const _Atomic uint8_t *base = (const _Atomic uint8_t *)rec->header;
     int error;
 
     do {
@@ -231,9 +231,10 @@ bool bqlrec_file_reserve(BqlRec *rec, size_t offset, size_t size)
     }
     /* Look at every page. When tmpfs runs out in the middle of an allocation it takes back every
      * page of the range that nobody has touched yet, also those of an earlier allocation, and
-     * rows share pages. It also moves the page faults out of the first holds. */
+     * rows share pages. It also moves the page faults out of the first holds. Atomic: the owner of
+     * another row of the page may be writing it. */
     for (size_t at = offset & ~(size_t)(BQLREC_PAGE - 1); at < offset + size; at += BQLREC_PAGE) {
-        (void)base[at];
+        (void)atomic_load_explicit(&base[at], memory_order_relaxed);
     }
     return true;
 }

@@ -20,9 +20,10 @@
  *   sites_offset            BqlRecSite[sites_capacity]                  interning thread, once
  *   handover_offset         BqlRecHandover[handover_capacity]           the lock's holder
  *   rows_offset             BqlRecRow[rows_capacity]                    the row's thread
+ *   spill_offset            BqlRecSpill[rows_capacity]                  the row's thread, seldom
  *   threads_offset          threads_capacity blocks, threads_stride:    the block's thread
  *     + 0                     BqlRecThread
- *     + blame_offset          BqlRecBlame[blame_capacity]  (a hash table, free slots: used == 0)
+ *     + blame_offset          BqlRecBlame[blame_capacity]  (the first blames_used are in use)
  *     + events_offset         BqlRecEvent[events_capacity] (an overwriting ring)
  *   queues_offset           BqlRecQueue[queues_capacity]                whoever processes the queue
  *
@@ -30,9 +31,9 @@
  *   0 = nobody; thread part 0xffff = a thread that got no block (BQLREC_NO_THREAD).
  *
  * Conservation laws (ticks and counts are exact; per row unless said otherwise)
- *   acquisitions[lock] + [trylock] + [cond] = sum of hold_hist
- *   contended = sum of wait_hist; an uncontended wait is 0 and is stored nowhere, so a reader
- *     adds acquisitions - contended to bucket 0 to get the histogram of all waits
+ *   acquisitions[lock] + [trylock] + [cond] = sum of the histogram of holds
+ *   contended = sum of the histogram of waits; an uncontended wait is 0 and is stored nowhere, so
+ *     a reader adds acquisitions - contended to bucket 0 to get the histogram of all waits
  *   sum of blocked_ticks <= hold_total
  *   sum of ticks over the thread's BqlRecBlame with waiter_site == site
  *     + handoff + unknown = wait_total
@@ -47,10 +48,11 @@
 #define PROFILER_RECORDER_BQLREC_LAYOUT_H
 
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define BQLREC_MAGIC UINT64_C(0x314345524c5142) /* the bytes "BQLREC1\0" */
-#define BQLREC_VERSION 3u
+#define BQLREC_VERSION 4u
 
 #define BQLREC_THREADS 256u
 #define BQLREC_SITES 1024u       /* site 0 is "(other)": what no other site has room for */
@@ -72,6 +74,21 @@
  * value. The last bucket takes everything above.
  */
 #define BQLREC_BUCKETS 360u /* up to 2^47 ticks */
+
+/*
+ * The two histograms of a row. As two plain arrays of 64-bit counts they would be nearly all of a
+ * recording, nearly all zeroes, and what every reader copies every second. So a row has 16-bit
+ * counts of the near buckets, which are values up to 2^26 ticks. Every 65536th sample of one of
+ * them, and each sample above, is counted in the row's spill, which has a 64-bit place for each
+ * bucket and lies elsewhere. A reader looks there only if the row's count of spills has changed.
+ *
+ *   bucket b of histogram h = spill.count[h][b] + near[h][b], if b < BQLREC_NEAR_BUCKETS
+ *
+ * Rejected: octaves of all rows side by side in the file, of which a reader copies those in use (a
+ * few rows with long holds make it copy that octave of all), and octaves that get a place with
+ * their first sample (the look-up of the place made an acquisition 3 ns slower).
+ */
+#define BQLREC_NEAR_BUCKETS 192u
 
 enum BqlRecClock { BQLREC_CLOCK_TSC = 1, BQLREC_CLOCK_MONOTONIC = 2 /* one tick is 1 ns */ };
 
@@ -130,6 +147,12 @@ enum BqlRecRequest {
     BQLREC_REQUESTS = 4
 };
 
+enum BqlRecHist {
+    BQLREC_HIST_HOLD = 0,
+    BQLREC_HIST_WAIT = 1, /* contended waits only */
+    BQLREC_HISTS = 2
+};
+
 enum BqlRecThreadState {
     BQLREC_THREAD_FREE = 0,
     BQLREC_THREAD_LIVE = 1,
@@ -160,6 +183,7 @@ typedef struct BqlRecHeader {
     uint64_t rows_offset;
     uint64_t threads_offset;
     uint64_t queues_offset;
+    uint64_t spill_offset;
     uint32_t sites_capacity, sites_stride;
     uint32_t handover_capacity, handover_stride;
     uint32_t rows_capacity, rows_stride;
@@ -168,7 +192,9 @@ typedef struct BqlRecHeader {
     uint32_t events_offset, events_capacity, events_stride;
     uint32_t queues_capacity, queues_stride;
     uint32_t buckets;
-    uint32_t inode;        /* low half of the file's own inode number, so that a copy is known */
+    uint32_t inode; /* low half of the file's own inode number, so that a copy is known */
+    uint32_t near_buckets;
+    uint32_t spill_stride;
     char process_name[64]; /* UTF-8, zero terminated; as are all names below */
     char vm_name[64];
     BqlRecClockPair clock_start;
@@ -238,7 +264,10 @@ typedef struct BqlRecHandover {
     uint32_t reserved;
 } BqlRecHandover;
 
-/* Statistics of one thread at one call site. Retry while seq is odd or changes. */
+/*
+ * Statistics of one thread at one call site. Retry while seq is odd or changes; that guards the
+ * row's spill, too. An acquisition without a wait writes the first line and a count of near.
+ */
 typedef struct BqlRecRow {
     _Alignas(64) _Atomic uint32_t seq;
     _Atomic uint32_t in_use; /* 1 once thread and site are set (release) */
@@ -247,6 +276,8 @@ typedef struct BqlRecRow {
     _Atomic uint64_t acquisitions[BQLREC_KINDS];
     _Atomic uint64_t hold_total;
     _Atomic uint64_t max_hold;
+    _Atomic uint32_t spills; /* additions to the row's spill; 0: it is all zero */
+    uint32_t reserved1;
     _Atomic uint64_t max_hold_at; /* when that hold began */
     _Atomic uint64_t contended;
     _Atomic uint64_t wait_total;
@@ -255,13 +286,16 @@ typedef struct BqlRecRow {
     _Atomic uint64_t max_wait;
     _Atomic uint64_t max_wait_at;  /* when that wait began */
     _Atomic uint32_t max_wait_who; /* the holder with the largest part of it, 0 = not known */
-    uint32_t reserved;
+    uint32_t reserved2;
     _Atomic uint64_t trylock_failed;                        /* attempts, not acquisitions */
     _Atomic uint64_t blocked_ticks[BQLREC_BLOCKED_REASONS]; /* part of hold_total */
     _Atomic uint64_t blocked_count[BQLREC_BLOCKED_REASONS];
-    _Atomic uint64_t hold_hist[BQLREC_BUCKETS];
-    _Atomic uint64_t wait_hist[BQLREC_BUCKETS]; /* contended waits only */
+    _Alignas(64) _Atomic uint16_t near[BQLREC_HISTS][BQLREC_NEAR_BUCKETS];
 } BqlRecRow;
+
+typedef struct BqlRecSpill {
+    _Alignas(64) _Atomic uint64_t count[BQLREC_HISTS][BQLREC_BUCKETS];
+} BqlRecSpill;
 
 typedef struct BqlRecThread {
     /* Odd while the owner updates its rows, blame table and ring after an acquisition. */
@@ -277,7 +311,9 @@ typedef struct BqlRecThread {
     _Alignas(64) _Atomic uint64_t events_head; /* events ever written; event n in n % capacity */
     _Atomic uint64_t events_lost;              /* acquisitions that had no ring to go to */
     _Atomic uint64_t blame_lost;               /* blamed parts moved to unknown: table full */
-    _Atomic uint64_t exits[BQLREC_EXITS];      /* of a vCPU; each counts by itself, without seq */
+    _Atomic uint32_t blames_used;              /* entries of its blame table */
+    uint32_t reserved2;
+    _Atomic uint64_t exits[BQLREC_EXITS]; /* of a vCPU; each counts by itself, without seq */
 
     _Alignas(64) _Atomic uint16_t row_of_site[BQLREC_SITES]; /* row + 1, 0 = none yet */
 } BqlRecThread;
@@ -336,6 +372,7 @@ _Static_assert(sizeof(BqlRecHandover) == 32, "hand-over stride");
 _Static_assert(sizeof(BqlRecBlame) == 40, "blame stride");
 _Static_assert(sizeof(BqlRecEvent) == 32, "event stride");
 _Static_assert(sizeof(BqlRecRow) % 64 == 0, "rows do not share cache lines");
+_Static_assert(offsetof(BqlRecRow, max_hold_at) == 64, "what every acquisition writes: a line");
 _Static_assert(sizeof(BqlRecQueue) % 64 == 0, "queues do not share cache lines");
 _Static_assert(sizeof(BqlRecThread) <= 4096, "a thread's head is one page");
 

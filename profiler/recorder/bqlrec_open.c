@@ -54,6 +54,7 @@ static void describe_layout(BqlRecHeader *header)
     header->rows_offset = BQLREC_ROWS_OFFSET;
     header->threads_offset = BQLREC_THREADS_OFFSET;
     header->queues_offset = BQLREC_QUEUES_OFFSET;
+    header->spill_offset = BQLREC_SPILL_OFFSET;
     header->sites_capacity = BQLREC_SITES;
     header->sites_stride = sizeof(BqlRecSite);
     header->handover_capacity = BQLREC_HANDOVERS;
@@ -71,6 +72,8 @@ static void describe_layout(BqlRecHeader *header)
     header->queues_capacity = BQLREC_QUEUES;
     header->queues_stride = sizeof(BqlRecQueue);
     header->buckets = BQLREC_BUCKETS;
+    header->near_buckets = BQLREC_NEAR_BUCKETS;
+    header->spill_stride = sizeof(BqlRecSpill);
 }
 
 static uint32_t inode_of(int fd)
@@ -116,6 +119,7 @@ static void free_recorder(BqlRec *rec)
         for (unsigned i = 0; i < BQLREC_THREADS; i++) {
             if (shared->selves[i] != NULL) {
                 free(shared->selves[i]->parts);
+                free(shared->selves[i]->blame_index);
                 free(shared->selves[i]);
             }
         }
@@ -156,6 +160,7 @@ static int set_up(BqlRec *rec, const BqlRecConfig *config, char *err)
     rec->live = (BqlRecLive *)(base + BQLREC_LIVE_OFFSET);
     rec->handovers = (BqlRecHandover *)(base + BQLREC_HANDOVER_OFFSET);
     rec->rows = (BqlRecRow *)(base + BQLREC_ROWS_OFFSET);
+    rec->spill = (BqlRecSpill *)(base + BQLREC_SPILL_OFFSET);
     rec->threads = base + BQLREC_THREADS_OFFSET;
     rec->site_table = (BqlRecSite *)(base + BQLREC_SITES_OFFSET);
     rec->sites =

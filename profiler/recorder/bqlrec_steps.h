@@ -87,8 +87,11 @@ typedef struct BqlRecSelf {
         uint64_t wait;
         uint64_t ticks;
     } *parts;
+    uint16_t *blame_index; /* hash table of blame slots + 1, 0 = free; BQLREC_BLAME_INDEX places */
     struct BqlRecSelf *next_lost; /* list of threads without a block */
 } BqlRecSelf;
+
+#define BQLREC_BLAME_INDEX (2u * BQLREC_BLAMES) /* twice: there is always a free place */
 
 typedef struct BqlRecSites BqlRecSites;
 
@@ -100,6 +103,7 @@ struct BqlRec {
     BqlRecLive *live;
     BqlRecHandover *handovers;
     BqlRecRow *rows;
+    BqlRecSpill *spill;
     uint8_t *threads;
     BqlRecSite *site_table;
     BqlRecSites *sites;
@@ -123,6 +127,8 @@ BqlRecRow *bqlrec_row_slow(BqlRec *rec, BqlRecSelf *self, uint32_t site);
 void bqlrec_release_slow(BqlRec *rec, BqlRecSelf *self);
 void bqlrec_account_marks(BqlRecSelf *self, BqlRecRow *row, uint64_t hold);
 void bqlrec_account_wait(BqlRec *rec, BqlRecSelf *self, BqlRecRow *row);
+/* Samples that the near counts do not hold. */
+void bqlrec_spill(BqlRec *rec, BqlRecRow *row, enum BqlRecHist hist, unsigned bucket, uint64_t n);
 void bqlrec_lost(BqlRec *rec, BqlRecSelf *self);
 
 void bqlrec_wait_begin(BqlRec *rec, BqlRecSelf *self);
@@ -169,6 +175,24 @@ static inline unsigned bqlrec_bucket(uint64_t value)
     uint64_t bucket = shift * 8u + (value >> shift);
 
     return bucket < BQLREC_BUCKETS ? (unsigned)bucket : BQLREC_BUCKETS - 1;
+}
+
+/* One more sample in a histogram. A process that is killed before the spill of a count that has
+ * wrapped leaves that histogram 2^16 short, in a row whose counter is odd. */
+static inline void bqlrec_count(BqlRec *rec, BqlRecRow *row, enum BqlRecHist hist, uint64_t value)
+{
+    unsigned bucket = bqlrec_bucket(value);
+
+    if (__builtin_expect(bucket >= BQLREC_NEAR_BUCKETS, false)) {
+        bqlrec_spill(rec, row, hist, bucket, 1);
+        return;
+    }
+    uint16_t n = (uint16_t)(bqlrec_get(row->near[hist][bucket]) + 1);
+
+    bqlrec_set(row->near[hist][bucket], n);
+    if (__builtin_expect(n == 0, false)) {
+        bqlrec_spill(rec, row, hist, bucket, UINT16_MAX + 1);
+    }
 }
 
 static inline bool bqlrec_recording(const BqlRec *rec)
@@ -295,7 +319,7 @@ static inline void bqlrec_release_finish(BqlRec *rec, BqlRecSelf *self)
     bqlrec_fence_release();
     bqlrec_add(row->acquisitions[self->kind], 1);
     bqlrec_add(row->hold_total, hold);
-    bqlrec_add(row->hold_hist[bqlrec_bucket(hold)], 1);
+    bqlrec_count(rec, row, BQLREC_HIST_HOLD, hold);
     if (__builtin_expect(hold > bqlrec_get(row->max_hold), false)) {
         bqlrec_set(row->max_hold, hold);
         bqlrec_set(row->max_hold_at, self->acquired);

@@ -13,10 +13,13 @@ static BqlRecThread *block(const BqlRec *rec, unsigned index)
     return (BqlRecThread *)(rec->threads + (size_t)index * BQLREC_THREAD_STRIDE);
 }
 
-static bool reserve_row(BqlRec *rec, unsigned row)
+/* With their spill, so that no sample is without a place. */
+static bool reserve_rows(BqlRec *rec, unsigned first, unsigned count)
 {
-    return bqlrec_file_reserve(rec, BQLREC_ROWS_OFFSET + row * sizeof(BqlRecRow),
-                               sizeof(BqlRecRow));
+    return bqlrec_file_reserve(rec, BQLREC_ROWS_OFFSET + first * sizeof(BqlRecRow),
+                               count * sizeof(BqlRecRow)) &&
+           bqlrec_file_reserve(rec, BQLREC_SPILL_OFFSET + first * sizeof(BqlRecSpill),
+                               count * sizeof(BqlRecSpill));
 }
 
 /* A row that nobody else knows yet becomes (thread, site)'s. */
@@ -40,9 +43,11 @@ static BqlRecSelf *new_self(BqlRec *rec, unsigned index)
         return NULL;
     }
     self->parts = calloc(BQLREC_BLAMES, sizeof(*self->parts));
-    if (self->parts == NULL || !bqlrec_file_reserve(rec, at, BQLREC_EVENTS_OFFSET) ||
-        !reserve_row(rec, index)) {
+    self->blame_index = calloc(BQLREC_BLAME_INDEX, sizeof(*self->blame_index));
+    if (self->parts == NULL || self->blame_index == NULL ||
+        !bqlrec_file_reserve(rec, at, BQLREC_EVENTS_OFFSET) || !reserve_rows(rec, index, 1)) {
         free(self->parts);
+        free(self->blame_index);
         free(self);
         return NULL;
     }
@@ -237,9 +242,7 @@ static unsigned allocate_row_locked(BqlRec *rec)
         return 0;
     }
     if (!*has_chunk) {
-        size_t first = row - row % BQLREC_ROW_CHUNK;
-        if (!bqlrec_file_reserve(rec, BQLREC_ROWS_OFFSET + first * sizeof(BqlRecRow),
-                                 BQLREC_ROW_CHUNK * sizeof(BqlRecRow))) {
+        if (!reserve_rows(rec, row - row % BQLREC_ROW_CHUNK, BQLREC_ROW_CHUNK)) {
             return 0;
         }
         *has_chunk = true;
@@ -275,4 +278,12 @@ BqlRecRow *bqlrec_row_slow(BqlRec *rec, BqlRecSelf *self, uint32_t site)
     self->row_site = site;
     self->row = &rec->rows[row - 1];
     return self->row;
+}
+
+void bqlrec_spill(BqlRec *rec, BqlRecRow *row, enum BqlRecHist hist, unsigned bucket, uint64_t n)
+{
+    BqlRecSpill *spill = &rec->spill[row - rec->rows];
+
+    bqlrec_add(row->spills, 1);
+    bqlrec_add(spill->count[hist][bucket], n);
 }

@@ -176,26 +176,40 @@ static bool take(const BqlRec *rec, uint64_t n, Handover *out)
     return seq == 2 * n + 2 && bqlrec_get(entry->seq) == seq;
 }
 
-/* The slot of (site, who), made if it is new; NULL when the table is full. */
+/* The next slot becomes that of (site, who); NULL when the table is full. */
+static BqlRecBlame *new_blame(BqlRecSelf *self, uint16_t *place, uint32_t site, uint32_t who)
+{
+    uint32_t used = bqlrec_get(self->thread->blames_used);
+    BqlRecBlame *slot = &self->blames[used];
+
+    if (used == BQLREC_BLAMES) {
+        return NULL;
+    }
+    *place = (uint16_t)(used + 1);
+    bqlrec_set(slot->waiter_site, site);
+    bqlrec_set(slot->holder, who);
+    /* Release: partner is a reader's acquire load of used before it reads the key. */
+    atomic_store_explicit(&slot->used, 1, memory_order_release);
+    bqlrec_set(self->thread->blames_used, used + 1);
+    return slot;
+}
+
+/* The slot of (site, who), made if it is new; NULL when the table is full. Slots are used in order,
+ * so that a reader copies no free ones; we find them by an index of our own. */
 static BqlRecBlame *blame_slot(BqlRecSelf *self, uint32_t site, uint32_t who)
 {
     uint32_t at = (who * 2654435761u) ^ (site * 2246822519u);
 
-    at ^= at >> 16;
-    for (unsigned probe = 0; probe < BQLREC_BLAMES; probe++) {
-        BqlRecBlame *slot = &self->blames[(at + probe) % BQLREC_BLAMES];
-        if (bqlrec_get(slot->used) == 0) {
-            bqlrec_set(slot->waiter_site, site);
-            bqlrec_set(slot->holder, who);
-            /* Release: partner is a reader's acquire load of used before it reads the key. */
-            atomic_store_explicit(&slot->used, 1, memory_order_release);
-            return slot;
+    for (at ^= at >> 16;; at++) {
+        uint16_t *place = &self->blame_index[at % BQLREC_BLAME_INDEX];
+        if (*place == 0) {
+            return new_blame(self, place, site, who);
         }
+        BqlRecBlame *slot = &self->blames[*place - 1];
         if (bqlrec_get(slot->waiter_site) == site && bqlrec_get(slot->holder) == who) {
             return slot;
         }
     }
-    return NULL;
 }
 
 /* Add a part of the current wait to a holder. Returns the holder's part of this wait so far, or
@@ -296,7 +310,7 @@ void bqlrec_account_wait(BqlRec *rec, BqlRecSelf *self, BqlRecRow *row)
     bqlrec_add(row->wait_total, wait);
     bqlrec_add(row->handoff, split.handoff);
     bqlrec_add(row->unknown, split.unknown);
-    bqlrec_add(row->wait_hist[bqlrec_bucket(wait)], 1);
+    bqlrec_count(rec, row, BQLREC_HIST_WAIT, wait);
     if (wait >= bqlrec_get(row->max_wait)) {
         bqlrec_set(row->max_wait, wait);
         bqlrec_set(row->max_wait_at, self->request);

@@ -26,13 +26,15 @@ from tests.support.qemus import QEMUS
 from tests.support.rfb_stream import RfbStream
 from vmm.bench.rounds import interleave
 from vmm.bench.statistics import Estimate, estimate, ratio_of_rounds
-from vmm.display.encodings import HEXTILE, RAW, TIGHT, ZLIB, ZRLE
+from vmm.display.encodings import DEFAULT_COMPRESS, HEXTILE, RAW, TIGHT, ZLIB, ZRLE
 
 pytestmark = [pytest.mark.bench, pytest.mark.qemu, pytest.mark.timeout(1800)]
 
 WIDTH, HEIGHT = 1024, 768
 PIXELS = WIDTH * HEIGHT
 ENCODINGS = {"raw": RAW, "hextile": HEXTILE, "zlib": ZLIB, "zrle": ZRLE, "tight": TIGHT}
+LEVEL = -256 + DEFAULT_COMPRESS
+"""The pseudo-encoding that asks both servers for the same compression level."""
 PICTURES = ("text", "gradient", "noise")
 ROUNDS = 10
 UPDATES = 3
@@ -75,7 +77,7 @@ def cpu_ns(pid: int) -> dict[str, int]:
 def measure(contestant: Contestant, encoding: int) -> Cost:
     """The cost of updates on a connection that has had one."""
     with RfbStream.connect(contestant.vnc) as client:
-        client.set_encodings(encoding)
+        client.set_encodings(encoding, LEVEL)
         client.count_update()
         before = cpu_ns(contestant.pid)
         counted = [client.count_update() for _ in range(UPDATES)]

@@ -20,7 +20,9 @@ FAULTS_TWICE = (
 )
 
 
-def test_a_triple_fault_is_a_reset_that_keeps_memory(tmp_path: Path) -> None:
+def test_a_triple_fault_is_a_reset_that_keeps_memory(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     kernel = tmp_path / "kernel"
     kernel.write_bytes(ElfBuilder(loads=[Load(0x10_0000, FAULTS_TWICE, 64)]).build())
     wanted = replace(machine_config(accel="kvm"), kernel=kernel, micro_guest=False)
@@ -29,6 +31,8 @@ def test_a_triple_fault_is_a_reset_that_keeps_memory(tmp_path: Path) -> None:
         request = machine.run()
     assert (request.kind, request.code) == (RequestKind.DEBUG_EXIT, 3)
     assert names(events) == ["RESUME", "RESET", "RESET", "SHUTDOWN"]
+    told = "guest reset after a triple fault on CPU 0 (--no-reboot ends the VM)"
+    assert [record.message for record in caplog.records] == [told]
 
 
 def test_a_reset_puts_a_cpus_registers_back(tmp_path: Path) -> None:

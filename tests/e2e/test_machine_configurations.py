@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """One machine through three doors: our options, QEMU's command line, a machine file."""
 
+import json
 import os
 import re
 import shlex
+import socket
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +98,46 @@ def test_the_process_has_the_name_it_was_given(image: Path) -> None:
         vm.wait_for_thread("vm1-main")
         vm.wait_for_thread("IO io1")
         assert Path(f"/proc/{vm.process.pid}/comm").read_text() == "vm1-main\n"
+
+
+def asked(path: Path, *commands: dict[str, Any]) -> list[Any]:
+    """What a monitor returns to some commands."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(30)
+        link.connect(str(path))
+        stream = link.makefile("rw", encoding="utf-8")
+        stream.readline()  # the greeting
+        answers = []
+        for command in ({"execute": "qmp_capabilities"}, *commands):
+            stream.write(json.dumps(command) + "\n")
+            stream.flush()
+            while "event" in (answer := json.loads(stream.readline())):
+                pass
+            answers.append(answer["return"])
+        return answers[1:]
+
+
+def test_a_monitor_sees_what_the_command_line_said(image: Path, tmp_path: Path) -> None:
+    door = tmp_path / "qmp.sock"
+    words = qemus_words(image, "qtest")
+    words[words.index("-append") + 1] = ENDLESS
+    with start_vm(*words, "-qmp", f"unix:{door}") as vm:
+        vm.wait_until_running()
+        name, uuid, mapping, types, machine = asked(
+            door,
+            {"execute": "query-name"},
+            {"execute": "query-uuid"},
+            get("blk0", "iothread-vq-mapping"),
+            {"execute": "qom-list-types", "arguments": {"implements": "virtio-device"}},
+            get("/machine", "memory-size"),
+        )
+        assert (name["name"], uuid["UUID"]) == ("vm1", "550e8400-e29b-41d4-a716-446655440000")
+        assert (mapping, machine) == (json.loads(MAPPING), 128 << 20)
+        assert types == [{"name": "virtio-blk-device", "parent": "virtio-device"}]
+
+
+def get(path: str, name: str) -> dict[str, Any]:
+    return {"execute": "qom-get", "arguments": {"path": path, "property": name}}
 
 
 def test_the_dumped_machine_runs(image: Path, tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 """Damaged recordings: the reader answers with a snapshot or a RecordingError, and soon."""
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,12 +32,22 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "r.bql"
 
 
+def read_as_arrays(recording: Recording) -> None:
+    """What an exporter reads, twice as it does."""
+    for _ in range(2):
+        with suppress(RecordingError):
+            rows = recording.table().rows
+            everything = np.arange(len(rows))
+            assert rows.holds(everything).shape == rows.waits(everything).shape
+
+
 def use(path: Path, data: bytes) -> None:
     """Open, copy and evaluate everything that a tool would."""
     path.write_bytes(data)
     began = time.monotonic()
     try:
         with Recording.open(path) as recording:
+            read_as_arrays(recording)
             snapshot = recording.snapshot(events=True)
     except RecordingError as error:
         complaint = error.message

@@ -136,6 +136,58 @@ static void test_without_slots_threads_are_lost_and_dead_ones_reused(void)
     printf("ok without slots threads are lost and dead ones reused\n");
 }
 
+static void *first_look(void *opaque)
+{
+    bqlrec_thread_enter(opaque, BQLREC_ROLE_VCPU, "waiter");
+    return bqlrec_self(opaque);
+}
+
+/* The holder's hold at `held` makes the waiter wait at `wanted`. */
+static void let_wait(BqlRec *rec, BqlRecSelf *waiter, uint32_t wanted, uint32_t held)
+{
+    BqlRecSelf *holder = bqlrec_self(rec);
+
+    bqlrec_acquired(rec, holder, held, BQLREC_KIND_LOCK);
+    bqlrec_wait_begin(rec, waiter);
+    CHECK(bqlrec_release_prepare(rec) == holder);
+    bqlrec_wait_end(rec, waiter, wanted, BQLREC_KIND_LOCK);
+    bqlrec_release_finish(rec, holder);
+    CHECK(bqlrec_release_prepare(rec) == waiter);
+    bqlrec_release_finish(rec, waiter);
+}
+
+static void test_without_a_place_blame_is_unknown_and_counted(void)
+{
+    const unsigned pairs = BQLREC_BLAMES + ODD;
+    char path[128];
+    BqlRec *rec = open_named("blame", path);
+    const BqlRecHeader *h = bqlrec_header(rec);
+    BqlRecThread *thread;
+    BqlRecSelf *waiter;
+    pthread_t id;
+
+    CHECK(pthread_create(&id, NULL, first_look, rec) == 0);
+    CHECK(pthread_join(id, (void **)&waiter) == 0 && waiter != NULL); /* a dead one's stays valid */
+    thread = rec_thread(h, 0);
+    for (unsigned round = 1; round <= 2; round++) {
+        for (unsigned i = 0; i < pairs; i++) {
+            let_wait(rec, waiter, 1 + i % 2, 3 + i / 2);
+            CHECK(bqlrec_get(thread->blames_used) ==
+                  (round == 1 ? min64(i + 1, BQLREC_BLAMES) : BQLREC_BLAMES));
+        }
+        CHECK(bqlrec_get(thread->blame_lost) == round * ODD);
+        for (unsigned i = 0; i < BQLREC_BLAMES; i++) {
+            CHECK(bqlrec_get(rec_blame(h, 0, i)->used) == 1);
+            CHECK(bqlrec_get(rec_blame(h, 0, i)->count) == round);
+            CHECK(blame_on(h, 0, 1 + i % 2, BQLREC_WHO(1, 3 + i / 2)) > 0);
+        }
+    }
+    CHECK(bqlrec_get(rec_row(h, 0, 1)->unknown) > 0);
+    CHECK(check_laws(h) == 4 * pairs);
+    bqlrec_close(rec, true);
+    printf("ok without a place blame is unknown and counted\n");
+}
+
 static void in_child(void (*fn)(void))
 {
     int status;
@@ -201,6 +253,57 @@ static void test_a_full_file_system_loses_and_counts(void)
     printf("ok a full file system loses and counts\n");
 }
 
+static uint64_t first_of(unsigned bucket)
+{
+    return bucket < 8 ? bucket : (uint64_t)(8 + bucket % 8) << (bucket / 8 - 1);
+}
+
+static void test_samples_that_are_not_near_are_spilled(void)
+{
+    char path[128];
+    BqlRec *rec = open_named("far", path);
+    const BqlRecHeader *h = bqlrec_header(rec);
+    BqlRecRow *row;
+
+    CHECK(bqlrec_self(rec) != NULL);
+    row = rec_row(h, 0, 0);
+    for (unsigned b = 0; b < BQLREC_BUCKETS; b++) {
+        bqlrec_count(rec, row, BQLREC_HIST_HOLD, first_of(b));
+        bqlrec_count(rec, row, BQLREC_HIST_WAIT, first_of(b / 2));
+        bqlrec_count(rec, row, BQLREC_HIST_WAIT, first_of(b / 2));
+    }
+    for (unsigned b = 0; b < BQLREC_BUCKETS; b++) {
+        CHECK(rec_count(h, 0, BQLREC_HIST_HOLD, b) == 1);
+        CHECK(rec_count(h, 0, BQLREC_HIST_WAIT, b) == (b < BQLREC_BUCKETS / 2 ? 4 : 0));
+    }
+    CHECK(bqlrec_get(row->spills) == BQLREC_BUCKETS - BQLREC_NEAR_BUCKETS);
+    bqlrec_close(rec, true);
+    printf("ok samples that are not near are spilled\n");
+}
+
+static void test_counts_beyond_16_bits_are_spilled(void)
+{
+    const unsigned near[] = {0, 5, BQLREC_NEAR_BUCKETS - 1};
+    char path[128];
+    BqlRec *rec = open_named("many", path);
+    const BqlRecHeader *h = bqlrec_header(rec);
+    uint64_t counted = 0;
+    BqlRecRow *row;
+
+    CHECK(bqlrec_self(rec) != NULL);
+    row = rec_row(h, 0, 0);
+    for (unsigned i = 0; i < 2 * UINT16_MAX + ODD; i++) {
+        counted++;
+        for (unsigned n = 0; n < 3; n++) {
+            bqlrec_count(rec, row, BQLREC_HIST_HOLD, first_of(near[n]));
+            CHECK(rec_count(h, 0, BQLREC_HIST_HOLD, near[n]) == counted);
+        }
+    }
+    CHECK(bqlrec_get(row->spills) == 2 * 3);
+    bqlrec_close(rec, true);
+    printf("ok counts beyond 16 bits are spilled\n");
+}
+
 static void test_sequence_counters_wrap_around(void)
 {
     char path[128];
@@ -221,9 +324,12 @@ int main(void)
 {
     make_work();
     test_sequence_counters_wrap_around();
+    test_samples_that_are_not_near_are_spilled();
+    test_counts_beyond_16_bits_are_spilled();
     test_sites_are_interned_until_the_table_is_full();
     test_without_rows_sites_are_counted_together();
     test_without_slots_threads_are_lost_and_dead_ones_reused();
+    test_without_a_place_blame_is_unknown_and_counted();
     in_child(test_a_file_size_limit_is_an_error);
     test_a_full_file_system_loses_and_counts();
     CHECK(rmdir(work) == 0);

@@ -54,6 +54,18 @@ static inline BqlRecRow *rec_row_at(const BqlRecHeader *h, unsigned i)
     return (BqlRecRow *)rec_at(h, h->rows_offset + (uint64_t)i * h->rows_stride);
 }
 
+/* Bucket b of a histogram of row i, near and spilled. */
+static inline uint64_t rec_count(const BqlRecHeader *h, unsigned i, enum BqlRecHist hist,
+                                 unsigned b)
+{
+    BqlRecRow *row = rec_row_at(h, i);
+    BqlRecSpill *spill = (BqlRecSpill *)rec_at(h, h->spill_offset + (uint64_t)i * h->spill_stride);
+    uint64_t spilled = bqlrec_get(spill->count[hist][b]);
+
+    CHECK(spilled == 0 || bqlrec_get(row->spills) != 0);
+    return (b < h->near_buckets ? bqlrec_get(row->near[hist][b]) : 0) + spilled;
+}
+
 /* NULL if the thread has no row of its own for the site. */
 static inline BqlRecRow *rec_row(const BqlRecHeader *h, unsigned thread, uint32_t site)
 {
@@ -105,13 +117,14 @@ static inline uint64_t blame_sum(const BqlRecHeader *h, unsigned thread, uint32_
     return sum;
 }
 
-static inline void check_row_laws(const BqlRecHeader *h, const BqlRecRow *row)
+static inline void check_row_laws(const BqlRecHeader *h, unsigned i)
 {
+    const BqlRecRow *row = rec_row_at(h, i);
     uint64_t holds = 0, waits = 0;
 
     for (unsigned b = 0; b < h->buckets; b++) {
-        holds += bqlrec_get(row->hold_hist[b]);
-        waits += bqlrec_get(row->wait_hist[b]);
+        holds += rec_count(h, i, BQLREC_HIST_HOLD, b);
+        waits += rec_count(h, i, BQLREC_HIST_WAIT, b);
     }
     CHECK(holds == row_acquisitions(row));
     CHECK(waits == bqlrec_get(row->contended));
@@ -134,7 +147,7 @@ static inline uint64_t check_laws(const BqlRecHeader *h)
         BqlRecRow *row = rec_row_at(h, i);
         if (rec_row_exists(h, i) && bqlrec_get(row->in_use)) {
             CHECK(bqlrec_get(row->seq) % 2 == 0);
-            check_row_laws(h, row);
+            check_row_laws(h, i);
             per_thread[bqlrec_get(row->thread)] += row_acquisitions(row);
         }
     }

@@ -25,7 +25,17 @@ import numpy as np
 from profiler import layout
 from profiler.discovery import process_start_time
 from profiler.histogram import bucket_index
-from profiler.layout import Blocked, ClockKind, Exit, FileState, Kind, Request, Role, ThreadState
+from profiler.layout import (
+    Blocked,
+    ClockKind,
+    Exit,
+    FileState,
+    Hist,
+    Kind,
+    Request,
+    Role,
+    ThreadState,
+)
 
 START_TICKS = 1_000_003
 START_MONOTONIC_NS = 5_000_000_007
@@ -61,7 +71,8 @@ class RecordingBuilder:
         blame_at = layout.THREAD.itemsize
         events_at = blame_at + blame * layout.BLAME.itemsize
         block = -(-(events_at + events * layout.EVENT.itemsize) // 64) * 64
-        threads_at = rows_at + rows * layout.ROW.itemsize
+        spill_at = rows_at + rows * layout.ROW.itemsize
+        threads_at = spill_at + rows * layout.SPILL.itemsize
         queues_at = -(-(threads_at + threads * block) // 64) * 64
         size = queues_at + queues * layout.QUEUE.itemsize
 
@@ -70,6 +81,7 @@ class RecordingBuilder:
         self.live = self._view(layout.LIVE, live)
         self._sites = self._array(layout.SITE, sites_at, sites, layout.SITE.itemsize)
         self.rows = self._array(layout.ROW, rows_at, rows, layout.ROW.itemsize)
+        self.spill = self._array(layout.SPILL, spill_at, rows, layout.SPILL.itemsize)
         self.threads = self._array(layout.THREAD, threads_at, threads, block)
         self.blame = [
             self._array(layout.BLAME, threads_at + i * block + blame_at, blame, 40)
@@ -96,6 +108,9 @@ class RecordingBuilder:
             **_table("sites", sites_at, sites, layout.SITE.itemsize),
             **_table("handover", handover_at, 8, layout.HANDOVER.itemsize),
             **_table("rows", rows_at, rows, layout.ROW.itemsize),
+            spill_offset=spill_at,
+            spill_stride=layout.SPILL.itemsize,
+            near_buckets=layout.NEAR_BUCKETS,
             **_table("threads", threads_at, threads, block),
             **_table("blame", blame_at, blame, layout.BLAME.itemsize),
             **_table("events", events_at, events, layout.EVENT.itemsize),
@@ -150,8 +165,24 @@ class RecordingBuilder:
             self.header["rows_used"] = self._next_row
             fresh = self.rows[number : number + 1]
             fresh["in_use"], fresh["thread"], fresh["site"] = 1, thread, site
-        number = int(slot[site]) - 1
+        number = self.row_number(thread, site)
         return self.rows[number : number + 1]
+
+    def row_number(self, thread: int, site: int) -> int:
+        """Place of the row of a thread at a site, which has one."""
+        return int(self.threads["row_of_site"][thread][site]) - 1
+
+    def count(self, number: int, hist: Hist, bucket: int, count: int = 1) -> None:
+        """Add so many samples (may be negative) to a bucket of a histogram of row `number`."""
+        row = self.rows[number : number + 1]
+        counted = count
+        if bucket < layout.NEAR_BUCKETS:
+            counted += int(row["near"][0, hist, bucket])
+            row["near"][0, hist, bucket] = counted & 0xFFFF
+            counted &= ~0xFFFF
+        if counted:
+            row["spills"] += 1
+            self.spill["count"][number, hist, bucket] += np.uint64(counted)
 
     def acquire(
         self,
@@ -173,9 +204,10 @@ class RecordingBuilder:
         request, acquired = self.now, self.now + wait
         self.now = acquired + hold
         row = self.row(thread, site)
+        row["seq"] += 2
         row["acquisitions"][0][kind] += 1
         row["hold_total"] += hold
-        row["hold_hist"][0][self._bucket(hold)] += 1
+        self.count(self.row_number(thread, site), Hist.HOLD, self._bucket(hold))
         if hold > row["max_hold"][0]:
             row["max_hold"], row["max_hold_at"] = hold, acquired
         for reason, ticks in (blocked or {}).items():
@@ -186,6 +218,7 @@ class RecordingBuilder:
             row["handoff"] += handoff
             row["unknown"] += unknown
             self._wait(row, wait, request, blame)
+            self.count(self.row_number(thread, site), Hist.WAIT, self._bucket(wait))
             for holder_thread, holder_site, ticks in blame:
                 self._blame(thread, site, layout.who(holder_thread, holder_site), ticks)
         self._event(thread, acquired, wait, hold, site | kind << 16 | waited << 18 | first << 32)
@@ -195,7 +228,6 @@ class RecordingBuilder:
     ) -> None:
         row["contended"] += 1
         row["wait_total"] += wait
-        row["wait_hist"][0][self._bucket(wait)] += 1
         if wait >= row["max_wait"][0]:
             row["max_wait"], row["max_wait_at"] = wait, request
             largest = max(blame, key=lambda part: part[2], default=None)
@@ -206,6 +238,7 @@ class RecordingBuilder:
             entry = self.blame[thread][i : i + 1]
             if not entry["used"][0]:
                 entry["used"], entry["waiter_site"], entry["holder"] = 1, site, holder
+                self.threads["blames_used"][thread] = i + 1
             if entry["waiter_site"][0] == site and entry["holder"][0] == holder:
                 entry["ticks"] += ticks
                 entry["count"] += 1

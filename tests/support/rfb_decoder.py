@@ -56,7 +56,7 @@ class Screen:
         Raises:
             DecodeError: it is not as specified, or not on the screen.
         """
-        reader = Reader(rect.payload)
+        reader = Reader(bytes(rect.payload))
         self.draw_from(rect, reader, reader.end)
 
     def draw_from(
@@ -253,7 +253,7 @@ def packed(reader: Reader, palette: Values, width: int, height: int) -> Values:
 def cursor(rect: EncodedRect, fmt: PixelFormat) -> tuple[Values, NDArray[np.bool_]]:
     """Pseudo-encoding -239: pixel values and which of them are shown."""
     need(rect.encoding == -239, f"encoding {rect.encoding}")
-    reader = Reader(rect.payload)
+    reader = Reader(bytes(rect.payload))
     pixels = raw(reader, fmt, rect.width, rect.height)
     stride = (rect.width + 7) // 8
     bits = np.frombuffer(reader.take(stride * rect.height), np.uint8)
@@ -266,7 +266,7 @@ def cursor(rect: EncodedRect, fmt: PixelFormat) -> tuple[Values, NDArray[np.bool
 def cursor_with_alpha(rect: EncodedRect) -> NDArray[np.uint8]:
     """Pseudo-encoding -314: red, green, blue (times alpha) and alpha of each pixel."""
     need(rect.encoding == -314, f"encoding {rect.encoding}")
-    reader = Reader(rect.payload)
+    reader = Reader(bytes(rect.payload))
     need(struct.unpack(">i", reader.take(4)) == (0,), "not raw")
     data = np.frombuffer(reader.take(rect.width * rect.height * 4), np.uint8)
     reader.end()

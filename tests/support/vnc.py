@@ -240,6 +240,9 @@ class RfbClient:
             each.payload = await self.read(4 + each.width * each.height * 4)
         elif each.encoding == -261:
             each.payload = await self.read(1)
+        elif each.encoding == -307:
+            (length,) = await self.unpack("I")
+            each.payload = await self.read(length)
         elif each.encoding == -308:
             each.payload = await self.read(4)
             each.payload += await self.read(16 * each.payload[0])

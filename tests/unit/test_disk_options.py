@@ -81,7 +81,7 @@ def test_json_numbers_and_booleans_are_what_their_text_is() -> None:
 def test_queues_are_given_to_iothreads_by_name() -> None:
     mapping = [{"iothread": "io1", "vqs": [0]}, {"iothread": "io0", "vqs": [1, 2]}]
     device = {"driver": "virtio-blk-device", "drive": "d", "iothread-vq-mapping": mapping}
-    with pytest.raises(OptionError, match="gives queue 3 to no iothread"):
+    with pytest.raises(OptionError, match="missing vq 3 IOThread assignment"):
         disks("-drive", "if=none,id=d,file=a", "-device", json.dumps(device | {"num-queues": 4}))
     config = disks(
         "-drive", "if=none,id=d,file=a", "-device", json.dumps(device | {"num-queues": 3})
@@ -211,6 +211,12 @@ DRIVE = ("-drive", "if=none,id=d,file=a")
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,num-queue=2"), "mean 'num-queues'"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,realized=on"), "is not writable"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,num-queues=x"), r"\(uint16\): 'x': must"),
+        (
+            ("-drive", "file=a,iothread=io7"),
+            r"no iothread object with id 'io7' \(known: io0, io1\)",
+        ),
+        ((*DRIVE, "-device", "virtio-blk-device,drive=d,iothread=/objects/io7"), "id 'io7'"),
+        ((*DRIVE, "-device", "virtio-blk-device,drive=d,iothread-vq-mapping=io7"), "id 'io7'"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,id=0"), "expects an identifier: a letter"),
         ((*DRIVE, "-device", "virtio-blk-device,drive=d,iothread=io0,ioeventfd=off"), "needs ioev"),
         (

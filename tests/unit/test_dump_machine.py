@@ -36,6 +36,11 @@ SCALARS = st.tuples(
     _words("-bql-policy", st.sampled_from(["mcs", "pthread"])),
     _words("-initrd", FILES),
     st.lists(st.sampled_from(["-S", "--no-reboot", "--no-shutdown"]), unique=True),
+    _words("-qmp", st.sampled_from(["unix:/a", "tcp:[::1]:1", "tcp:127.0.0.1:4"])),
+    _words("-monitor", st.just("unix:/b,server=on,wait=off")),
+    _words("-vnc", st.sampled_from([":1,websocket=on", "unix:/v,,w,password-file=/p", "none"])),
+    _words("-trace", st.just("monitor_*")),
+    _words("--vnc-encode", st.just("mainloop")),
     _words("--framebuffer", st.sampled_from(["640x480", "1024x768"])),
     st.sampled_from([[], ["--no-record"], ["--keep-recording", "--window-recording"]]),
 )
@@ -91,6 +96,9 @@ def test_a_dumped_machine_is_the_same_machine(
     for name in ("command_line", "cpus", "memory_bytes", "accel", "name", "process_name", "uuid"):
         assert getattr(again, name) == getattr(config, name)
     assert (again.objects, again.run) == (config.objects, config.run)
+    assert (again.monitors, again.vnc) == (config.monitors, config.vnc)
+    assert again.trace == config.trace
+    assert again.vnc_encode is config.vnc_encode or not config.vnc
     assert (again.blockdevs, again.framebuffer) == (config.blockdevs, config.framebuffer)
     assert (again.record, again.keep_recording) == (config.record, config.keep_recording)
 

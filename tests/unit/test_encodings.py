@@ -33,6 +33,7 @@ from vmm.display.encodings import (
     ClientEncoder,
     EncodedRect,
 )
+from vmm.display.encodings.tight import MIN_JPEG_PIXELS
 from vmm.display.pixels import NATIVE, PixelFormat, convert
 
 NAMES = {RAW: "raw", HEXTILE: "hextile", ZLIB: "zlib", TIGHT: "tight", TRLE: "trle", ZRLE: "zrle"}
@@ -131,17 +132,19 @@ def test_a_picture_of_any_kind_arrives(
 
 
 @given(pictures(), formats(), st.integers(0, 9))
-def test_jpeg_is_near_and_only_where_the_client_allows_it(
+def test_jpeg_keeps_the_mean_colour_and_comes_only_where_the_client_allows_it(
     pixels: Picture, fmt: PixelFormat, quality: int
 ) -> None:
     connection = Connection.new(pixels.shape[1], pixels.shape[0], fmt)
     connection.send(pixels, TIGHT, quality=quality)
     lossy = connection.screen.lossy
-    if fmt.bits_per_pixel == 8 or pixels.size < 4096:
+    if fmt.bits_per_pixel == 8 or pixels.size < MIN_JPEG_PIXELS:
         assert not lossy.any()
-    if lossy.any():
+    fine = min(maximum for maximum, _ in channels(fmt)) >= 15
+    if lossy.any() and fine:
         found, wanted = connection.screen.values[lossy], values(pixels, fmt)[lossy]
-        assert np.abs(intensities(found, fmt) - intensities(wanted, fmt)).mean() < 80
+        error = intensities(found, fmt).mean(axis=1) - intensities(wanted, fmt).mean(axis=1)
+        assert np.abs(error).max() < 30
 
 
 def test_a_photo_stays_a_photo_as_jpeg() -> None:
@@ -249,12 +252,36 @@ def test_a_rectangles_header_is_that_of_the_rfc() -> None:
 
 
 @each_encoding
+def test_payloads_that_are_kept_stay_as_they_are(encoding: int) -> None:
+    """Large ones are views of a buffer that is used again, but not while somebody looks at it."""
+    encoder, kept, copies = ClientEncoder(), [], []
+    for seed in range(4):
+        pixels = picture("noise", 260, 200, np.random.default_rng(seed))
+        for rect in encoder.encode(pixels, 0, 0, encoding, NATIVE, None, 9, False):
+            kept.append(rect.payload)
+            copies.append(bytes(rect.payload))
+        if seed == 1:
+            kept, copies = kept[:1], copies[:1]  # the second one may go
+    assert kept == copies
+
+
+def test_a_payload_that_is_dropped_costs_no_new_buffer() -> None:
+    pixels = picture("noise", 260, 200, np.random.default_rng(1))
+    encoder, places = ClientEncoder(), set()
+    for _ in range(5):
+        (rect,) = encoder.encode(pixels, 0, 0, RAW, NATIVE, None, 9, False)
+        places.add(np.frombuffer(rect.payload, np.uint8).ctypes.data)
+        del rect
+    assert len(places) == 1
+
+
+@each_encoding
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_decoder_accepts_nothing_shorter_or_longer(encoding: int, kind: str) -> None:
     pixels = picture(kind, 40, 30, np.random.default_rng(8))
     rects = ClientEncoder().encode(pixels, 0, 0, encoding, NATIVE, None, 9, False)
     (rect,) = rects
-    payload = rect.payload
+    payload = bytes(rect.payload)
     lengths = {0, 1, 2, 3, 4, 5, len(payload) // 2, len(payload) - 1}
     for length in sorted(length for length in lengths if length < len(payload)):
         with pytest.raises(DecodeError):

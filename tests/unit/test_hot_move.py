@@ -132,7 +132,7 @@ def test_the_iothread_property_is_the_same_switch(image: Path) -> None:
         disk = machine.qom.resolve("/machine/peripheral/disk0")
         machine.hotplug.set_property(disk.path, "iothread", "/objects/io1")
         assert disk.get("iothread") == "/objects/io1"
-        assert disk.get("iothread-vq-mapping") == ""
+        assert disk.get("iothread-vq-mapping") == []
         machine.hotplug.set_property(disk.path, "iothread", "io0")
         assert disk.get("iothread") == "/objects/io0"
         machine.hotplug.set_property(disk.path, "iothread", "")

@@ -120,7 +120,7 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
     ({"drive": "n0", "iothread-vq-mapping": 3}, "must be io0+io1 or a list such as"),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": [1]}]},
-        "gives queue 0 to no iothread",
+        "missing vq 0 IOThread assignment",
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0"}], "iothread": "io0"},
@@ -148,7 +148,7 @@ WRONG_DEVICES: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"drive": "n0", "iothread-vq-mapping": [{"iothread": "io0", "vqs": "0"}]},
-        "Invalid parameter type for 'iothread-vq-mapping.vqs', expected: array",
+        "must be io0+io1 or a list such as",
     ),
 ]
 
@@ -213,9 +213,13 @@ def test_a_mapping_says_which_queue_goes_where(machine: Machine) -> None:
         ],
     )
     disk = machine.hotplug.disk("vd0")
-    assert disk.get("iothread-vq-mapping") == "io0+io1+io0"
+    assert disk.get("num-queues") == 3
+    assert disk.get("iothread-vq-mapping") == [
+        {"iothread": "io0", "vqs": [2, 0]},
+        {"iothread": "io1", "vqs": [1]},
+    ]
     io0, io1 = machine.hotplug.objects.iothreads()
-    assert disk.mapped == (io0, io1, io0)
+    assert disk.contexts(machine.hotplug._bus) == [io0.context, io1.context, io0.context]
 
 
 NAMES = st.sampled_from(

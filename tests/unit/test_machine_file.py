@@ -16,7 +16,10 @@ from vmm.cmdline.given import OptionError
 from vmm.cmdline.toml_lines import KeyLines
 from vmm.cmdline.toml_text import key as toml_key
 from vmm.cmdline.toml_text import value as toml_value
+from vmm.display.options import FramebufferOptions
+from vmm.display.vnc.options import EncodeIn, UnixAddress
 from vmm.machine_file import MAX_BYTES, load_machine_file
+from vmm.monitor.options import MonitorOptions
 
 EXAMPLE = """\
 # A machine.
@@ -101,6 +104,32 @@ def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
     assert node.child.file == FileOptions(filename=f"{tmp_path}/b.img", discard=False)
 
 
+def test_doors_into_a_machine_may_be_several(tmp_path: Path) -> None:
+    text = """
+        [qmp]
+        listen = ["unix:qmp.sock", "tcp:127.0.0.1:4444"]
+        [monitor]
+        listen = "unix:/hmp.sock,server=on,wait=off"
+        [vnc]
+        listen = [":1,password-file=pw,websocket=unix:ws", "unix:vnc.sock"]
+        encode = "mainloop"
+        """
+    config = config_of_file(text, tmp_path, "--kernel", "micro", "-vnc", "none", "-qmp", "unix:q")
+    assert config.monitors == (
+        MonitorOptions("--qmp", path=tmp_path / "qmp.sock"),
+        MonitorOptions("--qmp", host="127.0.0.1", port=4444),
+        MonitorOptions("--qmp", path=Path("q")),
+        MonitorOptions("--monitor", path=Path("/hmp.sock")),
+    )
+    first, second, third = config.vnc
+    assert (first.id, first.password_file) == ("default", tmp_path / "pw")
+    assert first.websocket == UnixAddress(tmp_path / "ws")
+    assert (second.id, second.address) == ("vnc2", UnixAddress(tmp_path / "vnc.sock"))
+    assert third.address is None
+    assert config.vnc_encode is EncodeIn.MAIN_LOOP
+    assert config.framebuffer == FramebufferOptions()
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -135,6 +164,7 @@ def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
         ),
         ("[[drive]]\nfile='a'\n[[drive]]\n\nfile='b'\ncache='maybe'\n", 6, "cache=maybe: must be"),
         ("[[drive]]\nfile='a'\nfill='b'\n", 3, "unknown drive option 'fill': did you mean 'file'"),
+        ("[[drive]]\nfile='a'\n\niothread='io7'\n", 4, "no iothread object with id 'io7'"),
         ("[[drive]]\nfile=['a']\n", 2, "must be a string"),
         ("[[drive]]\nfile='a'\niothread='a'\nioeventfd=false\n", 3, "iothread= needs ioeventfd"),
         ("[[device]]\ndriver='virtio-blk-device'\ndrive='d'\n", 3, "can't find value 'd'"),
@@ -145,6 +175,11 @@ def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
             6,
             "Invalid parameter type for 'cache.direct', expected: boolean",
         ),
+        ("[qmp]\nlisten = ['unix:a', 'telnet:b']\n", 2, "listen: expected unix:PATH or tcp:"),
+        ("[qmp]\nlisten = ['unix:a', 7]\n", 2, "listen: must be text"),
+        ("[qmp]\nlisten = {a = 1}\n", 2, "listen must be a number or text"),
+        ("[vnc]\nlisten = ':1,pasword=on'\n", 2, "listen: unknown option 'pasword'"),
+        ("[vnc]\nencode = 'gpu'\n", 2, "encode: must be one of worker, mainloop"),
         ("[framebuffer]\nsize = '9x'\n", 2, "size: '9x' must be WIDTHxHEIGHT"),
         ("[framebuffer]\nscreendump = 'a.gif'\n", 2, "must end in .png or .ppm"),
     ],
@@ -186,6 +221,27 @@ def test_any_text_is_a_machine_or_one_line(tmp_path: Path, text: str) -> None:
         return
     assert told.startswith(str(path))
     assert "\n" not in told
+
+
+def test_the_document_has_every_key_of_a_machine_file() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "machine.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| `[")]
+    for option in run_options():
+        section, _, key = option.toml.partition(".")
+        if not section:
+            continue
+        wanted = f"[[{section}]]" if option.tables else f"`[{section}]`"
+        row = next(line for line in rows if wanted in line)
+        assert not key or f"`{key}`" in row, option.toml
+
+
+def test_the_files_of_the_document_are_machine_files(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "machine.md").read_text()
+    blocks = text.split("```toml\n")[1:]
+    assert blocks
+    for block in blocks:
+        config = config_of_file(block.partition("```")[0], tmp_path)
+        assert config.drives[0].iothread == "io0"
 
 
 NAMES = st.text("ab.-ü \"'", min_size=1, max_size=4)

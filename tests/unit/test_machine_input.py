@@ -12,6 +12,7 @@ from vmm._native import lib
 from vmm.boot import mptable
 from vmm.config import MachineConfig
 from vmm.devices.i8042 import COMMAND_PORT, DATA_PORT, I8042, KEYBOARD_IRQ, MOUSE_IRQ
+from vmm.display.options import FramebufferOptions
 from vmm.input.router import Leds
 from vmm.machine import Machine
 from vmm.requests import RequestKind
@@ -102,3 +103,22 @@ def test_the_mp_table_routes_the_interrupts_to_the_pins_of_their_numbers(irq: in
             routes[bus, source] = (kind, pin)
         at += 20 if table[at] == 0 else 8
     assert routes[mptable.ISA_BUS, irq] == (0, irq)
+
+
+def test_absolute_positions_are_those_of_the_screen_in_every_mode() -> None:
+    config = MachineConfig(
+        kernel=Path("micro"),
+        micro_guest=True,
+        command_line="mode=idle ms=1",
+        accel="qtest",
+        serial="null",
+        record=False,
+        framebuffer=FramebufferOptions(320, 200),
+    )
+    with Machine(config) as machine:
+        assert machine.input.screen == (320, 200)
+        assert machine.framebuffer is not None
+        for offset, value in ((0x10, 640), (0x14, 480), (0x18, 0), (0x1C, 1)):
+            machine.framebuffer.write(offset, value, 4)
+        machine.console.settle()
+        assert machine.input.screen == (640, 480)

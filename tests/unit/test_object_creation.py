@@ -16,6 +16,7 @@ from vmm.devices.virtio_blk import VirtioBlkDevice
 from vmm.errors import VmmError
 from vmm.iothread import IoThread
 from vmm.keyval import unparse
+from vmm.machine import Machine
 from vmm.machine_object import MachineObject
 from vmm.object_types import type_registry
 from vmm.qom import PropertyError, QomTree
@@ -110,6 +111,33 @@ def test_links_of_a_device_are_set_by_id_or_path_in_one_go() -> None:
     mapping = [{"iothread": "io0", "vqs": [0, 1]}]
     set_properties(disk, {"iothread": "", "iothread-vq-mapping": mapping})
     assert (disk.get("iothread"), disk.get("iothread-vq-mapping")) == ("", mapping)
+
+
+def test_what_a_monitor_plugs_is_what_the_command_line_plugs() -> None:
+    """device_add, object-add and blockdev-add on a machine beside its own options."""
+    mapping = '[{"iothread":"io1","vqs":[0]},{"iothread":"io0","vqs":[1,2]}]'
+    device = {"driver": "virtio-blk-device", "num-queues": 3, "serial": "a", "write-cache": False}
+    config = config_of(
+        *("-kernel", "micro", "-accel", "qtest", "-serial", "null", "--no-record"),
+        *("-object", "iothread,id=io0,poll-max-ns=0", "-object", "iothread,id=io1"),
+        *("-blockdev", "null-co,node-name=n0,size=1M"),
+        "-device",
+        json.dumps(device | {"drive": "n0", "iothread-vq-mapping": json.loads(mapping)}),
+    )
+    with Machine(config) as machine:
+        machine.hotplug.object_add("iothread", "io9", {"poll-max-ns": 0})
+        assert values(machine.qom, "io9") == values(machine.qom, "io0")
+        node = {"driver": "null-co", "node-name": "n9", "size": 1 << 20}
+        machine.hotplug.blockdev_add(node)
+        props = {name: value for name, value in device.items() if name != "driver"}
+        props |= {"drive": "n9", "iothread-vq-mapping": json.loads(mapping)}
+        machine.hotplug.device_add("virtio-blk-device", "vd9", props)
+        ours, theirs = values(machine.qom, "disk0"), values(machine.qom, "vd9")
+        assert theirs == ours | {"drive": "n9"}
+        assert ours["iothread-vq-mapping"] == json.loads(mapping)
+        threads = [machine.qom.resolve(name) for name in ("io1", "io0", "io0")]
+        contexts = [thread.context for thread in threads if isinstance(thread, IoThread)]
+        assert machine.disks[0].contexts(machine.hotplug._bus) == contexts
 
 
 def test_properties_are_checked_without_an_object() -> None:

@@ -225,7 +225,7 @@ def test_the_end_of_a_path_is_enough_if_only_one_object_has_it() -> None:
     for path in ("a", "peripheral/a", "machine/peripheral/a", "a/"):
         assert tree.resolve(path) is car
     tree.add("/objects/a", Engine("a"))
-    with pytest.raises(VmmError, match="Path 'a' does not uniquely identify an object"):
+    with pytest.raises(VmmError, match="Path 'a' is ambiguous"):
         tree.resolve("a")
     assert tree.resolve("a", "car") is car
     assert tree.resolve("objects/a").implements("engine")
@@ -282,6 +282,22 @@ def test_types_are_listed_with_their_parents() -> None:
 
 NAMES = st.sampled_from(["a", "b", "ab", "a1"])
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map(lambda parts: "/" + "/".join(parts))
+
+
+@given(st.lists(PATHS, max_size=12, unique=True), PATHS)
+def test_the_end_of_a_path_finds_what_a_search_of_all_paths_finds(
+    paths: list[str], path: str
+) -> None:
+    tree, objects = QomTree(), {}
+    for each in paths:
+        objects[each] = Engine(each.rsplit("/", 1)[-1])
+        tree.add(each, objects[each])
+    fitting = [obj for each, obj in objects.items() if each.endswith(path)]
+    if len(fitting) == 1:
+        assert tree.resolve(path[1:], "engine") is fitting[0]
+    else:
+        with pytest.raises(VmmError, match="is ambiguous" if fitting else "not found"):
+            tree.resolve(path[1:], "engine")
 
 
 @given(st.lists(PATHS, max_size=12, unique=True))

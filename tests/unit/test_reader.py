@@ -245,7 +245,7 @@ def test_a_thread_that_wrote_during_a_copy_is_copied_again(tmp_path: Path) -> No
     file.close()
     assert copy.integrity is Integrity.EXACT
     assert int(copy.head["events_head"]) == 18
-    assert max(int(row["max_hold"]) for row in copy.rows) == 100_003
+    assert max(int(row.head["max_hold"]) for row in copy.rows) == 100_003
 
 
 def test_a_thread_that_never_rests_is_taken_as_moving(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_a_thread_that_never_rests_is_taken_as_moving(tmp_path: Path) -> None:
     copy = copy_thread(file, geometry_of(file), 2, alive=True)
     file.close()
     assert copy.integrity is Integrity.MOVING
-    assert copy.rows_exact == [True] * len(copy.rows)
+    assert all(row.exact for row in copy.rows)
 
 
 def test_a_counter_left_odd_by_a_killed_process_marks_thread_and_row_torn(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def read(path: Path) -> Snapshot:
 
 DAMAGE = {
     "magic": (0, "not a recording"),
-    "version": (9, "layout version 9; this program reads version 3"),
+    "version": (9, "layout version 9; this program reads version 4"),
     "header_size": (8, "the header is too short"),
     "file_size": (1 << 40, "truncated: "),
     "buckets": (361, "361 histogram buckets"),
@@ -33,6 +33,9 @@ DAMAGE = {
     "threads_capacity": (0, "a capacity of 0 threads"),
     "events_capacity": ((1 << 32) - 1, "a capacity of 4294967295 events"),
     "rows_stride": (64, "64 bytes for each of rows"),
+    "near_buckets": (193, "193 near buckets"),
+    "spill_offset": (1 << 50, "spill of the rows lies outside"),
+    "spill_stride": (64, "64 bytes for the spill of a row"),
     "blame_offset": (1 << 31, "tables lie outside its block"),
     "threads_used": (5, "5 threads in a table of 4"),
     "sites_used": (9, "9 sites in a table of 8"),
@@ -60,6 +63,9 @@ def test_records_that_contradict_the_layout_are_damage(tmp_path: Path) -> None:
     def row_index(build: RecordingBuilder) -> None:
         build.threads["row_of_site"][0][5] = 999
 
+    def blames(build: RecordingBuilder) -> None:
+        build.threads["blames_used"][2] = 17
+
     def row_owner(build: RecordingBuilder) -> None:
         build.row(1, 3)["thread"] = 2
 
@@ -73,7 +79,7 @@ def test_records_that_contradict_the_layout_are_damage(tmp_path: Path) -> None:
         build.hold_now(0, 1)
         build.live["blocked"] = 10
 
-    for damage in (role, row_index, row_owner, nobody, event_kind, reason):
+    for damage in (role, row_index, blames, row_owner, nobody, event_kind, reason):
         build = example()
         damage(build)
         with pytest.raises(RecordingError, match=r"r\.bql: damaged: "):

@@ -38,7 +38,16 @@ def test_a_qemu_command_line_and_ours_are_the_same_machine() -> None:
         *("-name", "guest=vm1,debug-threads=on", "-M", "microvm", "-enable-kvm", "-cpu", "host"),
         *("-m", "size=512M", "-smp", "cpus=2", "-kernel", "vmlinux", "-initrd", "i.cpio"),
         *("-append", "console=ttyS0", "-nodefaults", "-no-user-config", "-nographic"),
-        *("-display", "none", "-vga", "none", "-object", '{"qom-type":"iothread","id":"io0"}'),
+        *(
+            "-display",
+            "none",
+            "-vga",
+            "none",
+            "-monitor",
+            "none",
+            "-object",
+            '{"qom-type":"iothread","id":"io0"}',
+        ),
         *("-drive", "if=none,id=d0,file=d.img,format=raw,cache=none,aio=io_uring"),
         *("-device", "virtio-blk-device,drive=d0,num-queues=2,iothread=io0,serial=a,bootindex=1"),
         *("-serial", "file:log"),
@@ -155,6 +164,7 @@ def test_properties_of_a_device_are_listed_with_type_and_default() -> None:
     assert "  num-queues=<uint16>    - virtqueues (default: 1)" in lines
     assert any(line.startswith("  iothread=<link<iothread>>") for line in lines)
     assert not any("realized" in line or "type=" in line for line in lines)
+    assert max(map(len, lines)) <= WIDTH
     assert "  poll-max-ns=<int>" in "\n".join(lines_of("-object", "iothread,help"))
 
 

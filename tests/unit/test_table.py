@@ -9,6 +9,7 @@ import pytest
 
 from profiler import layout
 from profiler.errors import RecordingError
+from profiler.layout import Hist
 from profiler.model import Snapshot
 from profiler.reader import Recording
 from profiler.table import Table
@@ -63,7 +64,16 @@ def test_a_table_says_what_the_snapshot_says(tmp_path: Path) -> None:
 
 
 def test_a_table_of_many_chunks_says_what_the_snapshot_says(tmp_path: Path) -> None:
-    assert_equal(*both(big_recording(9, 13).write(tmp_path / "r.bql")))
+    assert_equal(*both(big_recording(9, 113).write(tmp_path / "r.bql")))
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_rows_that_have_spilled_are_read_with_their_spill(
+    tmp_path: Path, interleaved: bool
+) -> None:
+    build = big_recording(5, 7, every_bucket=True, interleaved=interleaved)
+    assert (build.rows["spills"][5:] > 0).all()
+    assert_equal(*both(build.write(tmp_path / "r.bql")))
 
 
 def advance(build: RecordingBuilder, path: Path, thread: int, site: int) -> None:
@@ -74,15 +84,62 @@ def advance(build: RecordingBuilder, path: Path, thread: int, site: int) -> None
 
 
 def test_only_chunks_of_threads_that_did_something_are_read_again(tmp_path: Path) -> None:
-    build = big_recording(9, 40)
+    build = big_recording(9, 140)
     path = build.write(tmp_path / "r.bql")
     with Recording.open(path) as recording:
-        assert recording.table().rows.read == 9 * 41
+        assert recording.table().rows.read == 9 * 141
         assert recording.table().rows.read < 32  # the threads' rows of site 0, which nobody uses
         advance(build, path, 3, 7)
         again = recording.table()
-        assert 0 < again.rows.read < 9 * 41
+        assert 0 < again.rows.read < 9 * 141
         assert_equal(again, recording.snapshot())
+
+
+def test_a_spill_that_grew_is_read_again(tmp_path: Path) -> None:
+    build = example()
+    path = build.write(tmp_path / "r.bql")
+    row = build.row(2, 2)
+    with Recording.open(path) as recording:
+        for spills in range(3):
+            assert int(row["spills"][0]) == spills
+            assert_equal(recording.table(), recording.snapshot())
+            build.acquire(2, 2, hold=1 << 30)
+            advance(build, path, 2, 2)
+
+
+def test_a_spill_read_amid_its_change_is_read_again(tmp_path: Path) -> None:
+    build = example()
+    path = build.write(tmp_path / "r.bql")
+    number = build.row_number(2, 2)
+    with Recording.open(path) as recording:
+        recording.table()
+        build.threads["seq"][2] += 1  # killed, or caught, between the two halves of a spill
+        build.row(2, 2)["seq"] += 1
+        build.row(2, 2)["spills"] += 1
+        path.write_bytes(build.data)
+        assert recording.table().rows.unsettled == 1
+        build.threads["seq"][2] += 1
+        build.row(2, 2)["seq"] += 1
+        build.row(2, 2)["acquisitions"][0, 0] += 1
+        build.spill["count"][number, Hist.HOLD, 300] += np.uint64(1)
+        path.write_bytes(build.data)
+        assert_equal(recording.table(), recording.snapshot())
+
+
+def test_a_count_of_more_than_16_bits_is_read(tmp_path: Path) -> None:
+    build = example()
+    path = build.write(tmp_path / "r.bql")
+    before = (1 << 16) - 2
+    build.count(build.row_number(2, 2), Hist.HOLD, bucket=9, count=before)
+    build.row(2, 2)["acquisitions"][0, 0] += before
+    with Recording.open(path) as recording:
+        for counted in range(before, before + 4):
+            advance(build, path, 2, 3)
+            table = recording.table()
+            assert_equal(table, recording.snapshot())
+            assert counted in table.rows.holds(np.arange(len(table.rows)))
+            build.acquire(2, 2, hold=9)
+    assert int(build.row(2, 2)["spills"][0]) == 1
 
 
 def test_rows_that_appear_later_are_read(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_addresses_are_qemus_but_for_the_loopback(text: str, address: object) ->
 def test_every_option_has_its_place() -> None:
     options = parse_vnc(
         ":1,password,share=force-shared,lock-key-sync=off,lossy=on,connections=4,"
-        "tls-creds=/pki,verify-peer=off,id=left"
+        "tls-creds=/pki,verify-peer=off,id=left,non-adaptive=on"
     )
     assert options.password
     assert options.share is Share.FORCE_SHARED

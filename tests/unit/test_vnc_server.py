@@ -194,6 +194,19 @@ def test_keyboard_lights_reach_the_client(tmp_path: Path) -> None:
     serve(tmp_path, scenario)
 
 
+def test_a_client_that_can_show_a_title_gets_it_now_and_when_it_changes(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        client = await rig.client(RAW, -307)
+        (title,) = await client.update()
+        assert (title.encoding, title.payload.decode()) == (-307, rig.console.name)
+        rig.watch.title = "größer [Stopped]"
+        rig.server.title_changed()
+        (title,) = await client.update()
+        assert title.payload.decode() == "größer [Stopped]"
+
+    serve(tmp_path, scenario)
+
+
 async def heard(rig: Rig, count: int) -> None:
     while len(rig.router.calls) < count:
         rig.router.heard.clear()

@@ -50,7 +50,7 @@ def test_every_queue_is_processed_where_the_list_says(
 def test_without_queues_they_go_round(iothreads: int, queues: int) -> None:
     mapping = VQ_MAPPING("+".join(f"io{i}" for i in range(iothreads)))
     if iothreads > queues:
-        with pytest.raises(ValueError, match="one would have no queue"):
+        with pytest.raises(ValueError, match="leaves one without a queue"):
             check_queues(mapping, queues)
         return
     check_queues(mapping, queues)
@@ -68,7 +68,7 @@ def test_a_device_without_a_mapping_has_one_queue() -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("io0+io0", "'io0' is named twice"),
+        ("io0+io0", 'duplicate IOThread name "io0"'),
         ("io0+", "must start with a letter"),
         ("[", "must be io0"),
         (7, "must be io0"),
@@ -81,11 +81,14 @@ def test_a_device_without_a_mapping_has_one_queue() -> None:
         ([{"iothread": "io0", "vqs": [1024]}], "queue numbers from 0 to 1023"),
         ([{"iothread": "io0", "vqs": [True]}], "queue numbers from 0 to 1023"),
         ([{"iothread": "io0", "vqs": []}], "no iothread without a queue"),
-        ([{"iothread": "io0", "vqs": [0]}, {"iothread": "io1"}], "for all iothreads or for none"),
-        ([{"iothread": "io0", "vqs": [0, 0]}], "each queue to one iothread only"),
+        (
+            [{"iothread": "io0", "vqs": [0]}, {"iothread": "io1"}],
+            "either all items in iothread-vq-mapping must have vqs or none",
+        ),
+        ([{"iothread": "io0", "vqs": [0, 0]}], 'cannot assign vq 0 to IOThread "io0"'),
         (
             [{"iothread": "io0", "vqs": [0]}, {"iothread": "io1", "vqs": [0]}],
-            "each queue to one iothread only",
+            'cannot assign vq 0 to IOThread "io1" because it is already',
         ),
     ],
 )
@@ -96,7 +99,7 @@ def test_a_list_that_makes_no_sense_is_refused(value: object, words: str) -> Non
 
 @pytest.mark.parametrize(
     ("queues", "words"),
-    [(2, "has queue 2, num-queues=2 has none"), (4, "gives queue 3 to no iothread")],
+    [(2, "vq index 2 .* less than num_queues 2"), (4, "missing vq 3 IOThread assignment")],
 )
 def test_queues_that_do_not_fit_the_device_are_refused(queues: int, words: str) -> None:
     check_queues(VQ_MAPPING(TWO), 3)

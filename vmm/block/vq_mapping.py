@@ -81,45 +81,56 @@ def _queue(value: object) -> int:
 
 
 def _check(mapping: tuple[VqMapping, ...]) -> None:
-    """The rules that need no number of queues. Raises ValueError."""
+    """The rules that need no number of queues, in QEMU's words. Raises ValueError."""
     names = [each.iothread for each in mapping]
     if "" in names:
         raise ValueError(_FORM)
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise ValueError(f"must not repeat an iothread: '{twice}' is named twice")
+        raise ValueError(f'duplicate IOThread name "{twice}" in iothread-vq-mapping')
     if len({each.vqs is None for each in mapping}) > 1:
-        raise ValueError("must give vqs for all iothreads or for none")
-    queues = [vq for each in mapping for vq in each.vqs or ()]
-    if len(set(queues)) < len(queues):
-        raise ValueError("must give each queue to one iothread only")
+        raise ValueError(
+            "either all items in iothread-vq-mapping must have vqs or none of them must have it"
+        )
+    seen: set[int] = set()
+    for name, vq in _given(mapping):
+        if vq in seen:
+            raise ValueError(
+                f'cannot assign vq {vq} to IOThread "{name}" because it is already assigned'
+            )
+        seen.add(vq)
     if any(each.vqs == () for each in mapping):
         raise ValueError("must leave no iothread without a queue")
+
+
+def _given(mapping: tuple[VqMapping, ...]) -> list[tuple[str, int]]:
+    return [(each.iothread, vq) for each in mapping for vq in each.vqs or ()]
 
 
 def check_queues(mapping: tuple[VqMapping, ...], num_queues: int) -> None:
     """Whether a mapping fits a device: every queue has an iothread, every iothread a queue.
 
     Raises:
-        ValueError: it does not.
+        ValueError: it does not; QEMU's words.
     """
     if not mapping:
         return
     if mapping[0].vqs is None:
         if len(mapping) > num_queues:
             raise ValueError(
-                f"iothread-vq-mapping= names {len(mapping)} iothreads for "
-                f"num-queues={num_queues}: one would have no queue"
+                "iothread-vq-mapping names more iothreads than there are queues: "
+                f"num-queues={num_queues} leaves one without a queue"
             )
         return
-    given = {vq for each in mapping for vq in each.vqs or ()}
-    if beyond := sorted(given - set(range(num_queues))):
-        raise ValueError(
-            f"iothread-vq-mapping= has queue {beyond[0]}, num-queues={num_queues} has none of that "
-            "number"
-        )
-    if missing := sorted(set(range(num_queues)) - given):
-        raise ValueError(f"iothread-vq-mapping= gives queue {missing[0]} to no iothread")
+    for name, vq in _given(mapping):
+        if vq >= num_queues:
+            raise ValueError(
+                f'vq index {vq} for IOThread "{name}" must be less than num_queues {num_queues} '
+                "in iothread-vq-mapping"
+            )
+    missing = sorted(set(range(num_queues)) - {vq for _, vq in _given(mapping)})
+    if missing:
+        raise ValueError(f"missing vq {missing[0]} IOThread assignment in iothread-vq-mapping")
 
 
 def queue_owner(mapping: tuple[VqMapping, ...], queue: int) -> int:

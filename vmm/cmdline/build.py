@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from vmm.cmdline.disks import collect_disks
-from vmm.cmdline.given import OptionError, blamed_on
+from vmm.cmdline.given import OptionError
 from vmm.cmdline.objects import check_unique, object_options
 from vmm.config import MICRO_GUEST, MachineConfig
 from vmm.display.options import FramebufferOptions
 from vmm.display.vnc.options import parse_displays
+from vmm.errors import VmmError
 from vmm.guest.image import micro_guest_path
+from vmm.iothread import IoThread
 from vmm.qom import TypeRegistry
 from vmm.runstate import RunOptions
 
@@ -29,14 +31,21 @@ def build_config(values: Mapping[str, Any], types: TypeRegistry) -> MachineConfi
     plain = {name: value for name, value in values.items() if name in known}
     objects = [(given, object_options(given, types)) for given in values.get("objects", ())]
     check_unique(objects)
+    iothreads = [options.id for _, options in objects if options.type == IoThread.TYPE]
     disks = collect_disks(
-        values.get("drives", ()), values.get("blockdevs", ()), values.get("devices", ()), types
+        values.get("drives", ()),
+        values.get("blockdevs", ()),
+        values.get("devices", ()),
+        iothreads,
+        types,
     )
     plain |= {
         "objects": tuple(options for _, options in objects),
         "blockdevs": disks.blockdevs(),
         "drives": tuple(disks.drives),
-        "monitors": (*values.get("qmp", ()), *values.get("monitor", ())),
+        "monitors": tuple(
+            each for name in ("qmp", "monitor") for each in values.get(name, ()) if each is not None
+        ),
         "trace": tuple(values.get("trace", ())),
         "run": RunOptions(**{name: values.get(name, False) for name in _RUN}),
     }
@@ -44,10 +53,11 @@ def build_config(values: Mapping[str, Any], types: TypeRegistry) -> MachineConfi
         plain["record"] = False
     if "screendump" in values or values.get("vnc"):
         plain.setdefault("framebuffer", FramebufferOptions())
-    with blamed_on(lambda _key: "--vnc"):
+    try:
         plain["vnc"] = parse_displays(tuple(values.get("vnc", ())))
-    with blamed_on(lambda _key: "bqlscope run"):
-        return MachineConfig(**plain | _kernel(values) | _accel(values) | _name(values))
+    except VmmError as error:
+        raise OptionError(str(error)) from None
+    return MachineConfig(**plain | _kernel(values) | _accel(values) | _name(values))
 
 
 def _kernel(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,7 +74,7 @@ def _kernel(values: Mapping[str, Any]) -> dict[str, Any]:
 def _micro_command_line(append: str, smp: int) -> str:
     """The micro-guest is told what only the VMM knows, unless the user said it.
 
-    Raises VmmError when the guest would wait for vCPUs that do not exist.
+    Raises OptionError when the guest would wait for vCPUs that do not exist.
     """
     given = dict(word.partition("=")[::2] for word in append.split())
     if "smp" not in given:

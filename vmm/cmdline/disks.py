@@ -35,11 +35,13 @@ class Disks:
         images: of -drive if=none, by name, as long as no device has them.
         nodes: of -blockdev, by name.
         drives: the disks in the order of their slots.
+        iothreads: ids of the machine's iothreads.
     """
 
     images: dict[str, BackendOptions] = field(default_factory=dict)
     nodes: dict[str, NodeOptions] = field(default_factory=dict)
     drives: list[DriveOptions] = field(default_factory=list)
+    iothreads: Sequence[str] = ()
 
     def blockdevs(self) -> tuple[NodeOptions, ...]:
         """All nodes to open: images without a device first, which other nodes may refer to."""
@@ -80,7 +82,15 @@ class Disks:
     def _add_disk(self, drive: DriveOptions) -> None:
         if drive.id is not None:
             self._check_name(drive.id, "id")
+        self._check_iothreads(drive)
         self.drives.append(replace(drive, id=drive.id or self._free_name()))
+
+    def _check_iothreads(self, drive: DriveOptions) -> None:
+        for name in drive.iothreads:
+            if name not in self.iothreads:
+                known = ", ".join(self.iothreads) or "none is defined"
+                key = "iothread" if drive.iothread else "iothread-vq-mapping"
+                raise DriveError(f"no iothread object with id '{name}' (known: {known})", key)
 
     def _free_name(self) -> str:
         number = len(self.drives)
@@ -125,7 +135,9 @@ class Disks:
             name = properties.pop("drive", "")
             if "iothread" in properties:  # in a configuration an object is known by its id
                 properties["iothread"] = properties["iothread"].removeprefix("/objects/") or None
-            self.drives.append(attach(self._source(name), properties, device.id))
+            drive = attach(self._source(name), properties, device.id)
+            self._check_iothreads(drive)
+            self.drives.append(drive)
 
     def _source(self, name: str) -> BackendOptions | str:
         """What a device's ``drive`` names; an image is nobody else's from now on."""
@@ -209,14 +221,20 @@ def collect_disks(
     drives: Sequence[Given],
     blockdevs: Sequence[Given],
     devices: Sequence[Given],
+    iothreads: Sequence[str],
     types: TypeRegistry,
 ) -> Disks:
     """Everything about disks that was given, in QEMU's order: drives, nodes, devices.
 
+    Args:
+        drives: of --drive and [[drive]]; blockdevs, devices: likewise.
+        iothreads: ids of the iothreads that disks may name.
+        types: what -device can make.
+
     Raises:
         OptionError: the first thing that makes no sense, at its place.
     """
-    disks = Disks()
+    disks = Disks(iothreads=iothreads)
     for given in drives:
         disks.add_drive(given)
     for given in blockdevs:

@@ -57,7 +57,7 @@ def _value(config: MachineConfig, name: str) -> object:
     value: Any = getattr(config, name, None)
     if isinstance(value, Path):
         return str(value.absolute())
-    return None if value is False else value
+    return None if value is False or value == () else value
 
 
 def _kernel(config: MachineConfig) -> str:

@@ -213,8 +213,10 @@ def framebuffer(value: object) -> FramebufferOptions:
         raise ValueError(str(error)) from None
 
 
-def monitor(option: str, value: object) -> MonitorOptions:
-    """``unix:PATH`` or ``tcp:HOST:PORT`` of --qmp or --monitor (``option``)."""
+def monitor(option: str, value: object) -> MonitorOptions | None:
+    """``unix:PATH`` or ``tcp:HOST:PORT`` of --qmp or --monitor (``option``); ``none``."""
+    if value in ("none", "null"):
+        return None
     try:
         return parse_monitor(option, text(value))
     except VmmError as error:

@@ -49,18 +49,16 @@ def answer_help(
         VmmError: help about a type that does not exist.
     """
     for text in devices:
-        if text in ("help", "?"):
+        if text in _HELP_WORDS:
             return [f'name "{name}", bus virtio-bus' for name in types.devices()]
-        driver, _, rest = text.partition(",")
-        if rest in ("help", "?"):
+        if (driver := _asked_about(text)) is not None:
             return property_help(device_class(types, driver))
     for text in objects:
-        if text in ("help", "?"):
+        if text in _HELP_WORDS:
             return ["List of user creatable objects:", *(f"  {name}" for name in types.objects())]
-        kind, _, rest = text.partition(",")
-        if rest in ("help", "?"):
+        if (kind := _asked_about(text)) is not None:
             return property_help(object_class(types, kind))
-    if any(text in ("help", "?") for text in others):
+    if any(text in _HELP_WORDS for text in others):
         return [
             "Supported machines are:",
             "microvm              virtio-mmio disks, a serial port, no firmware, no PCI",
@@ -68,3 +66,12 @@ def answer_help(
             "CPU: host",
         ]
     return None
+
+
+def _asked_about(text: str) -> str | None:
+    """``X`` of ``X,help``."""
+    name, _, rest = text.partition(",")
+    return name if rest in _HELP_WORDS else None
+
+
+_HELP_WORDS = ("help", "?")

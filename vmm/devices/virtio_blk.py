@@ -80,7 +80,7 @@ class VirtioBlkDevice(VirtioDevice):
     write_cache = Property(Boolean(), True, "writeback cache after reset")
     discard = Property(Boolean(), True, "offer DISCARD and WRITE_ZEROES")
     logical_block_size = Property(
-        BLOCK_SIZE, 0, "bytes of a block shown to the guest (unset: the image's)"
+        BLOCK_SIZE, 0, "bytes of a block shown to the guest (0: the image's)"
     )
 
     def __init__(self, object_id: str, slot: int) -> None:

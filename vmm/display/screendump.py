@@ -3,7 +3,7 @@
 
 QEMU's ``screendump`` encodes and writes with the big lock held; its vCPUs wait for zlib and for the
 disk. Here the pixels are copied under the lock, and a thread of asyncio's pool, which never takes
-the lock, does the rest: for 1024x768 pixels 1 to 6 ms against 50 to 500. Pillow compresses without
+the lock, does the rest: for 1024x768 pixels about 6 ms against 50 to 500. Pillow compresses without
 the GIL. The picture is as old as the copy.
 """
 

@@ -12,6 +12,7 @@ from vmm.input.router import InputRouter
 from vmm.requests import RequestKind
 
 if TYPE_CHECKING:
+    from vmm.display.console import Console
     from vmm.machine import Machine
 
 
@@ -25,8 +26,25 @@ def build_input(machine: "Machine") -> InputRouter:
             router.enabled = event.name == "RESUME"
 
     machine.events.subscribe(follow_run_state)
+    if machine.framebuffer is not None:
+        machine.console.add_listener(_ScreenSize(machine.console, router))
     _add_i8042(machine, router)
     return router
+
+
+class _ScreenSize:
+    """Keeps the router told of the screen's size, so that absolute positions fit it."""
+
+    def __init__(self, console: "Console", router: InputRouter) -> None:
+        self._console, self._router = console, router
+        self.surface_switched()
+
+    def surface_switched(self) -> None:
+        """See vmm.display.console.Listener."""
+        self._router.screen = (self._console.surface.width, self._console.surface.height)
+
+    def cursor_defined(self) -> None:
+        """See vmm.display.console.Listener; a pointer's picture moves nothing."""
 
 
 def _add_i8042(machine: "Machine", router: InputRouter) -> None:

@@ -26,8 +26,9 @@ BUTTONS = (
     "extra",
     "wheel-left",
     "wheel-right",
+    "touch",
 )
-"""QAPI's InputButton, in its order."""
+"""QAPI's InputButton, in its order. A PS/2 mouse has no ``touch`` and ignores it."""
 QUEUE_LIMIT = 1024
 DEFAULT_HOLD_MS = 100
 MAX_HOLD_MS = 60_000

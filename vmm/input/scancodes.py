@@ -33,7 +33,9 @@ _SET2_OF_SET1 = bytes.fromhex(
 )
 _F7_SET2, _SYSRQ_SET2 = 0x83, 0x84
 _SET2_EXCEPTIONS = {0x41: _F7_SET2, 0x54: _SYSRQ_SET2}
-_MAKE_ONLY = {"lang1": 0xF2, "lang2": 0xF1}  # Hangul and Hanja: same byte in sets 1 and 2
+# Hangul and Hanja send one byte, the same in sets 1 and 2, and nothing when they go up. (QEMU sends
+# 0x72 and 0x71 in set 1 and nothing in set 2.)
+_MAKE_ONLY = {"lang1": 0xF2, "lang2": 0xF1}
 
 
 def _translation() -> bytes:
@@ -181,6 +183,11 @@ _SET3 = {
     "volumedown": 0x9D,
     "calculator": 0xA3,
     "ac_home": 0x97,
+    "f13": 0x7F,
+    "f14": 0x80,
+    "f15": 0x81,
+    "f16": 0x82,
+    "f17": 0x83,
 }
 SET3: Mapping[str, int] = MappingProxyType(_SET3)
 """Make code of each key in set 3; keys without one send nothing there."""

@@ -6,6 +6,7 @@ device_add. Values are text or JSON values, see :mod:`vmm.qom.types`.
 """
 
 import re
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -137,14 +138,15 @@ def create_object(
 
 
 def property_help(cls: type[QomObject]) -> list[str]:
-    """Lines as ``-device DRIVER,help`` prints them: what can be set, by name."""
+    """Lines as ``-device DRIVER,help`` prints them: what can be set, by name; 80 columns."""
     lines = [f"{cls.TYPE} options:"]
     for name, prop in sorted(cls.properties().items()):
         if prop.read_only:
             continue
-        default = _default_text(prop.default)
-        text = f"  {name}=<{prop.type_name}>".ljust(_HELP_COLUMN)
-        lines.append(f"{text} - {prop.doc}{default}".rstrip())
+        head = f"  {name}=<{prop.type_name}>".ljust(_HELP_COLUMN)
+        text = f"{head} - {prop.doc}{_default_text(prop.default)}"
+        indent = " " * (_HELP_COLUMN + 3)
+        lines += textwrap.wrap(text, 80, subsequent_indent=indent, break_on_hyphens=False)
     return lines
 
 

@@ -73,7 +73,7 @@ class QomTree:
         ends = [self._walk(start, parts) for start in starts] if path else []
         found = [obj for obj in ends if obj is not None and obj.implements(of_type)]
         if len(found) > 1:
-            raise VmmError(f"Path '{path}' does not uniquely identify an object")
+            raise VmmError(f"Path '{path}' is ambiguous")
         if not found:
             raise DeviceNotFoundError(path)
         return found[0]

@@ -16,7 +16,7 @@ from vmm.display.encodings.numbers import (
     ZLIB,
     ZRLE,
 )
-from vmm.display.encodings.rect import EncodedRect
+from vmm.display.encodings.rect import EncodedRect, Payload
 
 __all__ = [
     "COPYRECT",
@@ -32,4 +32,5 @@ __all__ = [
     "ZRLE",
     "ClientEncoder",
     "EncodedRect",
+    "Payload",
 ]

@@ -5,7 +5,7 @@ from vmm.display.encodings import hextile, raw, zlib, zrle
 from vmm.display.encodings.deflate import DeflateStream
 from vmm.display.encodings.kernel import Scratch
 from vmm.display.encodings.numbers import HEXTILE, RAW, TIGHT, TRLE, ZLIB, ZRLE
-from vmm.display.encodings.rect import EncodedRect
+from vmm.display.encodings.rect import EncodedRect, Payload
 from vmm.display.encodings.tight import TightEncoder
 from vmm.display.pixels import PixelFormat, Pixels
 
@@ -20,7 +20,7 @@ class ClientEncoder:
 
     Owns the client's zlib streams: one for zlib, one for ZRLE, four for Tight, all for as long as
     the connection lasts. Not thread-safe: one thread at a time. The pixels must not change during
-    a call.
+    a call, nor before its payloads have been used: one may be a view of them.
     """
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class ClientEncoder:
         payload = self._payload(pixels, encoding, fmt, compress)
         return [EncodedRect(x, y, pixels.shape[1], pixels.shape[0], encoding, payload)]
 
-    def _payload(self, pixels: Pixels, encoding: int, fmt: PixelFormat, compress: int) -> bytes:
+    def _payload(self, pixels: Pixels, encoding: int, fmt: PixelFormat, compress: int) -> Payload:
         if encoding == HEXTILE:
             return hextile.encode(pixels, fmt, self._scratch)
         if encoding == ZRLE:
@@ -76,4 +76,4 @@ class ClientEncoder:
             return zrle.encode_trle(pixels, fmt, self._scratch)
         if encoding == ZLIB:
             return zlib.encode(pixels, fmt, self._zlib, compress)
-        return raw.encode(pixels, fmt)
+        return raw.encode(pixels, fmt, self._scratch)

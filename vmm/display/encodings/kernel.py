@@ -9,22 +9,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vmm._native import ffi, lib
+from vmm.display.encodings.rect import Payload
 from vmm.display.pixels import RGB_MASK, PixelFormat, Pixels, Wire, convert
 
 Bytes = NDArray[np.uint8]
+MIN_VIEW = 1 << 16
+"""Bytes from which on a copy costs more than the next taker's new buffer."""
 
 
 class Scratch:
-    """A buffer that grows to what was needed once, so that pages are not faulted in each time."""
+    """A buffer that grows to what was needed once, so that pages are not faulted in each time.
+
+    Results of some size are handed out as views of it (``payload``). As long as anybody holds such
+    a view, the buffer stays with them and the next taker gets another one: a bytearray refuses to
+    change its length while it is looked at.
+    """
 
     def __init__(self) -> None:
-        self._buffer = np.empty(0, np.uint8)
+        self._buffer = bytearray()
 
     def take(self, size: int) -> Bytes:
-        """At least ``size`` bytes of no particular content; the next call hands them out again."""
-        if size > self._buffer.size:
-            self._buffer = np.empty(size, np.uint8)
-        return self._buffer
+        """At least ``size`` bytes of no particular content, valid until the next call."""
+        try:
+            self._buffer.append(0)
+            del self._buffer[-1]
+        except BufferError:
+            self._buffer = bytearray()
+        if size > len(self._buffer):
+            self._buffer = bytearray(size)
+        return np.frombuffer(self._buffer, np.uint8)
+
+
+def payload(found: Bytes) -> Payload:
+    """What was written to a ``Scratch``, to be kept: itself, or a copy if that is cheaper."""
+    return found.tobytes() if found.size < MIN_VIEW else found.data
 
 
 @dataclass(frozen=True)
@@ -145,6 +163,8 @@ def index_colours(picture: Picture, limit: int, scratch: Scratch) -> tuple[int, 
             numbers.size,
         )
     )
+    if not count:  # and nothing that would keep the buffer from the next taker
+        return 0, b"", np.empty(0, np.uint8)
     return count, colours[: count * picture.wire_bytes].tobytes(), numbers[: picture.pixels.size]
 
 

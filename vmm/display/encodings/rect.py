@@ -4,6 +4,8 @@
 import struct
 from dataclasses import dataclass
 
+Payload = bytes | memoryview
+"""Bytes, or a view: of the encoded pixels, or of a buffer that is left alone meanwhile."""
 _HEADER = struct.Struct(">HHHHi")
 
 
@@ -16,7 +18,7 @@ class EncodedRect:
     width: int
     height: int
     encoding: int
-    payload: bytes
+    payload: Payload
 
     def header(self) -> bytes:
         """The 12 bytes in front of the payload (RFC 6143 section 7.6.1).

@@ -6,7 +6,8 @@ The work is ``rfb_tiles.c``; ZRLE deflates its tiles through one stream a client
 
 from vmm._native import lib
 from vmm.display.encodings.deflate import DeflateStream
-from vmm.display.encodings.kernel import Scratch, as_cpixels, tiles
+from vmm.display.encodings.kernel import Scratch, as_cpixels, payload, tiles
+from vmm.display.encodings.rect import Payload
 from vmm.display.pixels import PixelFormat, Pixels
 
 MAX_LEVEL = 6
@@ -24,6 +25,6 @@ def encode(
     return stream.compress_counted(found, min(level, MAX_LEVEL))
 
 
-def encode_trle(pixels: Pixels, fmt: PixelFormat, scratch: Scratch) -> bytes:
+def encode_trle(pixels: Pixels, fmt: PixelFormat, scratch: Scratch) -> Payload:
     """Payload of a TRLE rectangle; ``pixels`` is not empty."""
-    return tiles(as_cpixels(pixels, fmt), lib.RFB_TRLE_SIDE, scratch).tobytes()
+    return payload(tiles(as_cpixels(pixels, fmt), lib.RFB_TRLE_SIDE, scratch))

@@ -20,7 +20,9 @@ def rectangle(
     return struct.pack(">HHHHi", x, y, width, height, encoding) + payload
 
 
-def framebuffer_update(parts: Iterable[bytes], count: int, last_rect: bool = False) -> bytes:
+def framebuffer_update(
+    parts: Iterable[bytes | memoryview], count: int, last_rect: bool = False
+) -> bytes:
     """A whole update.
 
     Args:
@@ -49,6 +51,12 @@ def extended_desktop_size(
     """ExtendedDesktopSize with one screen that fills the framebuffer."""
     payload = struct.pack(">B3xIHHHHI", 1, 0, 0, 0, width, height, 0)
     return rectangle(reason, status, width, height, Pseudo.EXTENDED_DESKTOP_SIZE, payload)
+
+
+def desktop_name(name: str) -> bytes:
+    """A rectangle that says what the desktop is called now (rfbproto, DesktopName)."""
+    text = name.encode()
+    return rectangle(0, 0, 0, 0, Pseudo.DESKTOP_NAME, struct.pack(">I", len(text)) + text)
 
 
 def led_state(scroll: bool, num: bool, caps: bool) -> bytes:

@@ -14,7 +14,7 @@ from vmm.display.vnc.ports import Console, InputRouter, LoopOwner
 from vmm.display.vnc.screen import ScreenWatch
 from vmm.display.vnc.server import VncServer
 from vmm.display.vnc.worker import EncodeWorker, InlineEncoder
-from vmm.events import EventBus
+from vmm.events import Event, EventBus
 
 
 class VncDisplays:
@@ -51,6 +51,7 @@ class VncDisplays:
         )
         self.servers: list[VncServer] = []
         self._leave_leds: Callable[[], None] = lambda: None
+        self._leave_events = events.subscribe(self._follow_run_state)
         try:
             for each in options:
                 server = VncServer(each, self.watch, router, loop, events, self.jobs)
@@ -64,6 +65,7 @@ class VncDisplays:
     def close(self) -> None:
         """Close the displays, then end the worker."""
         self._leave_leds()
+        self._leave_events()
         for server in self.servers:
             server.close()
         self.servers.clear()
@@ -99,6 +101,15 @@ class VncDisplays:
         """A display by id; None: the first one."""
         wanted = (each for each in self.servers if display_id in (None, each.id))
         return next(wanted, None)
+
+    def _follow_run_state(self, event: Event) -> None:
+        """A stopped machine says so in the title, as the windows of QEMU do."""
+        if event.name not in ("STOP", "RESUME"):
+            return
+        stopped = " [Stopped]" if event.name == "STOP" else ""
+        self.watch.title = self.watch.console.name + stopped
+        for server in self.servers:
+            server.title_changed()
 
     def _leds_set(self, _leds: object) -> None:
         """From whatever thread the guest's keyboard is in."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from vmm.display.encodings import ClientEncoder
+from vmm.display.encodings import ClientEncoder, Payload
 from vmm.display.pixels import PixelFormat
 from vmm.display.rfb.server_messages import framebuffer_update
 from vmm.display.vnc.rectangles import Rect
@@ -70,18 +70,19 @@ def run_job(job: Job) -> JobResult:
     try:
         with job.screen.lock:
             parts = _encode_locked(job)
-        count = len(parts) // 2
-        data = framebuffer_update(parts, count, job.settings.last_rect) if parts else b""
+            count = len(parts) // 2
+            # Still under the lock: a payload may be a view of the screen.
+            data = framebuffer_update(parts, count, job.settings.last_rect) if parts else b""
     except Exception as problem:  # whatever an encoder does costs its client, nobody else
         log.exception("VNC: encoding %d failed", job.settings.encoding)
         error = f"the encoder failed: {problem}"
     return JobResult(data, count, time.perf_counter_ns() - started, error)
 
 
-def _encode_locked(job: Job) -> list[bytes]:
+def _encode_locked(job: Job) -> list[Payload]:
     """Header and payload of each rectangle, in turn."""
     how = job.settings
-    parts: list[bytes] = []
+    parts: list[Payload] = []
     rects = job.rectangles
     if job.scroll is not None:
         moves, rects = job.scroll.split(job.screen.whole(), rects, job.fresh, job.complete)

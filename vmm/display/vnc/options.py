@@ -137,6 +137,8 @@ def _parse(text: str, display_id: str) -> VncOptions:
     address = None if first == "none" else _address(first, last)
     if address is None and last is not None:
         raise ValueError("to= needs a display number before it")
+    if "non-adaptive" in values:  # encodings here adapt to nothing, so either is how it is
+        _boolean(values.pop("non-adaptive"))
     websocket, follows = _websocket(values.pop("websocket", None), address)
     fields = {
         name: convert(values.pop(key)) for key, (name, convert) in _FIELDS.items() if key in values

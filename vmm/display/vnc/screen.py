@@ -92,6 +92,8 @@ class ScreenWatch:
 
     def __init__(self, console: Console, loop: asyncio.AbstractEventLoop) -> None:
         self.console = console
+        self.title = console.name
+        """What clients call the desktop."""
         self.interval = REFRESH_BASE_SECONDS
         """Seconds to the next refresh."""
         self.refreshes = 0

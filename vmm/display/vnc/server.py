@@ -204,6 +204,11 @@ class VncServer:
         for updates in self._updates():
             updates.cursor_defined()
 
+    def title_changed(self) -> None:
+        """Tell the clients what the desktop is called."""
+        for updates in self._updates():
+            updates.title_changed()
+
     def leds_changed(self) -> None:
         """Tell the clients of the guest's keyboard lights."""
         for updates in self._updates():
@@ -254,7 +259,7 @@ class VncServer:
         watch.refresh()  # without an active client the copy has become old
         updates = ClientUpdates(client.connection, self._jobs, watch, self._router, options.lossy)
         self._router.forget_position()
-        client.connection.start(*updates.size, watch.console.name)
+        client.connection.start(*updates.size, watch.title)
         self._emit("VNC_INITIALIZED", client)
         self._loop.call_soon(watch.poke)  # when this has returned, it counts as active
         return updates, ClientInput(self._router, options.lock_key_sync)

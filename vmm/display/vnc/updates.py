@@ -98,6 +98,7 @@ class ClientUpdates:
             Pseudo.QEMU_EXTENDED_KEY: lambda: messages.extended_key(*self.size),
             Pseudo.POINTER_MOTION_CHANGE: lambda: messages.pointer_motion(False, *self.size),
             Pseudo.QEMU_LED_STATE: self._led_rectangle,
+            Pseudo.DESKTOP_NAME: self._name_rectangle,
         }
         for pseudo, build in announcements.items():
             if pseudo in new:
@@ -184,6 +185,12 @@ class ClientUpdates:
         """The guest's keyboard lights changed."""
         if Pseudo.QEMU_LED_STATE in self.wishes.pseudo:
             self._pending[Pseudo.QEMU_LED_STATE.name] = self._led_rectangle
+            self.push()
+
+    def title_changed(self) -> None:
+        """The desktop is called something else."""
+        if Pseudo.DESKTOP_NAME in self.wishes.pseudo:
+            self._pending[Pseudo.DESKTOP_NAME.name] = self._name_rectangle
             self.push()
 
     def cancel(self) -> None:
@@ -281,6 +288,9 @@ class ClientUpdates:
         else:
             rect = cursors.encode(shape, *hot, self.wishes.format)
         return rect.header() + rect.payload
+
+    def _name_rectangle(self) -> bytes:
+        return messages.desktop_name(self._watch.title)
 
     def _led_rectangle(self) -> bytes:
         leds = self._router.leds

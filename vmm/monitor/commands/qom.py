@@ -80,12 +80,12 @@ def _declared(obj: QomObject, name: str) -> Property[Any]:
 
 
 def _json_type(type_name: str) -> Type:
-    """What a property's type is in JSON."""
+    """What a client must send for a property of this type; ANY: the property looks itself."""
     if type_name == "bool":
         return BOOL
-    if type_name in ("int", "size") or type_name.startswith(("uint", "int")):
+    if type_name == "size" or type_name.startswith(("int", "uint")):
         return INT
-    return STR if type_name == "string" or type_name.startswith("link<") else ANY
+    return ANY if type_name.endswith("List") else STR
 
 
 def _list_get(call: Call, paths: list[str]) -> list[dict[str, Any]]:
