@@ -146,7 +146,14 @@ def test_one_command_prints_its_answer(monitor: FakeMonitor) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout) == {"return": ANSWERS["query-status"]}
     assert done.stdout.count("\n") > 1
-    compact = bqlscope(str(monitor.path), "--json", "-c", "query-status", "-c", "query-status")
+    compact = bqlscope(
+        f"unix:{monitor.path},server=on,wait=off",
+        "--json",
+        "-c",
+        "query-status",
+        "-c",
+        "query-status",
+    )
     lines = compact.stdout.splitlines()
     assert [json.loads(line)["return"]["status"] for line in lines] == ["running", "running"]
 
