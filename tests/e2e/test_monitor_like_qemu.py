@@ -207,7 +207,7 @@ def test_answers_have_the_keys_and_types_of_qemus(qemu: Path, ours: Path) -> Non
         found += differences(shape(mine), shape(theirs), command)
     theirs_wire.close()
     our_wire.close()
-    assert found == []
+    assert not found, "\n".join(map(str, found))
 
 
 def test_statistics_of_the_kernel_have_the_names_that_qemu_tells(qemu: Path, ours: Path) -> None:
@@ -337,7 +337,7 @@ def test_mistakes_are_told_in_the_words_of_qemu(qemu: Path, ours: Path) -> None:
             found.append((message, answer, expected))
     theirs.close()
     mine.close()
-    assert found == []
+    assert not found, "\n".join(map(str, found))
 
 
 HUMAN = (

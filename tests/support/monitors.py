@@ -42,9 +42,11 @@ def monitored_vm(tmp_path: Path, *options: str, append: str = ENDLESS) -> Iterat
         assert vm.process.poll() is None, vm.finish().stderr
         yield MonitoredVm(vm, socket)
     finally:
-        if vm.process.poll() is None:
-            vm.process.kill()
-            vm.process.communicate()
+        vm.process.kill()
+        vm.process.wait()
+        for pipe in (vm.process.stdout, vm.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 class Schema:
