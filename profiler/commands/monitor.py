@@ -32,7 +32,8 @@ Once, for scripts; the exit status is 1 if the monitor refused a command:
   bqlscope monitor vm.sock -c query-status
   bqlscope monitor vm.sock -H -c 'info sync-profile -m 20'
 
-SOCKET is the path of a Unix socket, or HOST:PORT on this machine."""
+SOCKET is the path of a Unix socket, or HOST:PORT on this machine; --qmp's own
+words are understood, too."""
 
 
 @click.command(help=HELP)
@@ -67,7 +68,7 @@ def monitor(
     output = Output(sys.stdout, compact)
     # Events go where the answers go, but not among the answers of a script that asked once.
     show = (lambda _event: None) if commands else output.event
-    with MonitorClient(address, show, output.closed) as client:
+    with MonitorClient(plain_address(address), show, output.closed) as client:
         shell = Shell(client, output, human=human, timeout=timeout or None)
         if commands:
             worked = shell.run_lines(iter(commands))
@@ -77,6 +78,14 @@ def monitor(
         else:
             worked = shell.run_lines(sys.stdin)
     ctx.exit(0 if worked else EXIT_VIOLATED)
+
+
+def plain_address(text: str) -> str:
+    """An address without what `--qmp` has around it: `unix:` or `tcp:`, `,server=on,wait=off`."""
+    for kind in ("unix:", "tcp:"):
+        if text.startswith(kind):
+            return text.removeprefix(kind).partition(",")[0]
+    return text
 
 
 def history_file() -> Path | None:

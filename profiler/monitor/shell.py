@@ -22,6 +22,8 @@ from profiler.monitor.syntax import QmpCommand, parse_line
 from profiler.qemu.qmp import QmpClosedError
 
 HISTORY_LINES = 1000
+ENDING_SECONDS = 2.0  # a machine that is to end hangs up within that, or not at all
+_ENDING = ("quit", "q")
 _SECRET = ("password",)
 
 
@@ -132,7 +134,8 @@ class Shell:
 
     def _answer(self, line: str) -> None:
         try:
-            self.run_line(line)
+            if self.run_line(line) and line in _ENDING:
+                self._client.closed.wait(ENDING_SECONDS)
         except QmpClosedError:
             raise
         except UserError as error:

@@ -13,6 +13,8 @@ that begins as JSON, spaces need no quotes.
 """
 
 import json
+import math
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,7 @@ from typing import Any
 from profiler.errors import UserError
 
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
 _BRACKETS = {"{": "}", "[": "]"}
 
 
@@ -117,11 +120,11 @@ def _unquoted(word: str, key: str) -> str:
 def _value(text: str) -> Any:
     if text in _WORDS:
         return _WORDS[text]
-    for number in (int, float):
-        try:
-            return number(text) if text.isascii() and "_" not in text else text
-        except (ValueError, OverflowError):
-            continue
+    if _NUMBER.fullmatch(text):
+        number = float(text)
+        if text.lstrip("+-").isdigit() and len(text) <= 20:
+            return int(text)
+        return number if math.isfinite(number) else text
     if text[:1] in _BRACKETS:
         try:
             return json.loads(text)

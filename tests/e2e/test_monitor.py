@@ -17,7 +17,7 @@ import pytest
 from profiler.qemu.qmp import Qmp, QmpError
 from profiler.qemu.sync_profile import BQL, parse_sync_profile
 from tests.support.monitors import MonitoredVm, Schema, monitored_vm
-from tests.support.rig import wait_until
+from tests.support.rig import somebody_listens, wait_until
 from tests.support.vm import make_image
 
 pytestmark = pytest.mark.kvm
@@ -153,6 +153,14 @@ class Wire:
                 return [*found, answer]
             found.append(answer["event"])
 
+    def events_so_far(self) -> list[dict[str, Any]]:
+        """Events that came before the answer to a question."""
+        self.send({"execute": "query-status"})
+        found = []
+        while "event" in (answer := self.read()):
+            found.append(answer)
+        return found
+
     def close(self) -> None:
         self._lines.close()
         self.socket.close()
@@ -166,7 +174,7 @@ def wire(machine: MonitoredVm) -> Iterator[Wire]:
 
 
 def test_events_come_before_the_reply_of_the_command_that_caused_them(wire: Wire) -> None:
-    done = {"return": {}}
+    done: dict[str, Any] = {"return": {}}
     assert wire.until_reply({"execute": "stop"}) == ["STOP", done]
     assert wire.until_reply({"execute": "cont"}) == ["RESUME", done]
     assert wire.until_reply({"execute": "system_reset"}) == ["RESET", done]
@@ -185,6 +193,23 @@ def test_events_reach_every_client_that_has_negotiated(machine: MonitoredVm, wir
     silent.settimeout(20)
     assert silent.recv(65536).count(b"\r\n") == 1  # the greeting
     silent.close()
+
+
+def test_every_event_is_what_the_schema_says(
+    machine: MonitoredVm, wire: Wire, schema: Schema
+) -> None:
+    address = wire.until_reply({"execute": "query-vnc"})[0]["return"]
+    with socket.create_connection((address["host"], int(address["service"])), 20):
+        seen = [wire.read()]
+    with machine.qmp() as other:
+        for name, arguments in ARGUED:
+            other.execute(name, arguments)
+    seen += wire.events_so_far()
+    names = {each["event"] for each in seen}
+    assert names >= {"VNC_CONNECTED", "VNC_DISCONNECTED", "STOP", "RESUME", "RESET", "POWERDOWN"}
+    assert "DEVICE_DELETED" in names
+    for each in seen:
+        schema.check_event(each)
 
 
 def test_a_stopped_machine_says_so_and_goes_on(qmp: Qmp) -> None:
@@ -326,6 +351,25 @@ def test_bytes_of_disk_requests_and_their_latencies_are_told(tmp_path: Path) -> 
             qmp.execute("block-latency-histogram-set", {"id": "disk0", "boundaries": [2, 1]})
 
 
+def test_without_a_recording_the_lock_is_silent_and_the_disks_are_not(tmp_path: Path) -> None:
+    image = make_image(tmp_path / "disk.img", SIZE)
+    append = "mode=blk rw=read bs=4096 iodepth=1 ms=600000"
+    options = ("--no-record", "--drive", f"file={image}")
+    with monitored_vm(tmp_path, *options, append=append) as vm, vm.qmp() as qmp:
+        assert qmp.hmp("sync-profile") == "sync-profile is off\n"
+        assert parse_sync_profile(qmp.hmp("info sync-profile")) == {}
+        assert "--no-record" in qmp.hmp("sync-profile on")
+        with pytest.raises(QmpError, match="--no-record"):
+            qmp.execute("x-query-bql")
+
+        def reads() -> dict[str, Any]:
+            found: dict[str, Any] = qmp.execute("query-blockstats")[0]["stats"]
+            return found
+
+        wait_until(lambda: reads()["rd_operations"] > 10, "reads")
+        assert 0 < reads()["rd_total_time_ns"] / reads()["rd_operations"] < 10e9
+
+
 def test_trace_events_are_told_on_standard_error(tmp_path: Path) -> None:
     with monitored_vm(tmp_path, "--trace", "vm_state_*") as vm, vm.qmp() as qmp:
         qmp.execute("stop")
@@ -371,16 +415,16 @@ def test_the_stuck_lock_is_explained_out_of_band(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen([*program, str(path)], cwd=root, env=environment)
     try:
-        wait_until(path.exists, "the monitor")
+        wait_until(lambda: somebody_listens(path), "the monitor")
         wire = Wire(path, oob=True)
+        assert wire.until_reply({"execute": "cont"}) == ["RESUME", {"return": {}}]
         held: list[dict[str, Any]] = []
 
         def seen() -> bool:
             wire.send({"exec-oob": "x-query-bql", "id": len(held)})
             held.append(wire.read()["return"])
-            holder = held[-1].get("holder")
-            slow = holder is not None and holder["site"] == "slow-device"
-            return slow and holder["held-ns"] < 1_000_000_000
+            holder: dict[str, Any] = held[-1].get("holder", {})
+            return holder.get("site") == "slow-device" and holder["held-ns"] < 1_000_000_000
 
         wait_until(seen, "the slow device")
         # It will think for two seconds more: a command that needs the lock waits for that long.

@@ -3,7 +3,8 @@
 
     python tests/support/slow_device.py RECORDING ACCELERATOR SECONDS [QMP-SOCKET]
 
-Two vCPUs read its register all the time, so that one of them waits while the other is inside.
+Two vCPUs read its register all the time, so that one of them waits while the other is inside. With
+a monitor they wait for 'cont'.
 """
 
 import sys
@@ -15,6 +16,7 @@ from vmm.config import MachineConfig
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine
 from vmm.monitor.options import MonitorOptions
+from vmm.runstate import RunOptions
 
 PORT = 0x700
 REGION = "slow-device"
@@ -50,6 +52,7 @@ def main(recording: Path, accel: str, seconds: float, monitor: Path | None) -> N
         serial="null",
         recording=recording,
         keep_recording=True,
+        run=RunOptions(paused=monitor is not None),
         monitors=(MonitorOptions("--qmp", path=monitor),) if monitor is not None else (),
     )
     with Machine(config) as machine:

@@ -49,6 +49,17 @@ def test_a_scrolled_window_between_lines_that_stay_is_found() -> None:
     np.testing.assert_array_equal(apply(moves, old)[:40], new[:40])
 
 
+@pytest.mark.parametrize("distance", [20, -20])
+def test_no_move_overwrites_the_source_of_a_later_one(distance: int) -> None:
+    random = np.random.default_rng(7)
+    old = picture("noise", 64, 200, random)
+    new = np.roll(old, -distance, axis=0)
+    new[95:105] = picture("noise", 64, 10, random)
+    moves = find_scroll(old, new)
+    assert len(moves) == 2
+    assert moved_rows(moves, old, new) == 200 - 20 - 10
+
+
 @pytest.mark.parametrize("kind", ["solid", "text", "noise"])
 def test_a_picture_that_stays_has_no_moves(kind: str) -> None:
     pixels = picture(kind, 64, 64, np.random.default_rng(3))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 MAX_CLIENTS = 16  # of one monitor; one more is hung up on
 
 
-@dataclass
+@dataclass(eq=False)
 class _Listener:
     options: MonitorOptions
     socket: socket.socket
@@ -62,7 +62,7 @@ class Monitors:
         self.state = monitor_state(machine)
         self._dispatcher = Dispatcher(self._loop)
         self._events = EventSender(self.registry, machine.trace)
-        self._clients: set[Connection] = set()
+        self._clients: dict[Connection, _Listener] = {}
         self._listeners: list[_Listener] = []
         try:
             for each in options:
@@ -99,20 +99,26 @@ class Monitors:
         client = made(
             self.registry, self.state, self._thread, self._loop, self._dispatcher, self._lost
         )
-        client.refused = len(self._clients) >= MAX_CLIENTS * len(self._listeners)
-        self._clients.add(client)
+        client.refused = list(self._clients.values()).count(listener) >= MAX_CLIENTS
+        self._clients[client] = listener
         if isinstance(client, QmpConnection):
             client.in_main(self._events.add, client)
         return client
 
     def _lost(self, client: Connection) -> None:
         """[monitor's thread] A client left."""
-        self._clients.discard(client)
+        del self._clients[client]
         if isinstance(client, QmpConnection):
             client.in_main(self._events.remove, client)
 
     async def _hang_up(self) -> None:
         """[monitor's thread] No more clients; the ones there are get their last bytes."""
+        # A server that is closed while asyncio still accepts a client forgets it, connected.
+        loop = asyncio.get_running_loop()
+        for each in self._listeners:
+            loop.remove_reader(each.socket.fileno())
+        accepting = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*accepting, return_exceptions=True)
         for each in self._listeners:
             if each.server is not None:
                 each.server.close()

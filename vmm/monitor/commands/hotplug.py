@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Objects and devices that come and go (qapi/qom.json, qapi/qdev.json)."""
 
+import re
 from typing import Any
 
+from vmm.errors import KeyedError
 from vmm.monitor.errors import MonitorError
 from vmm.monitor.qapi import INT, STR, Command, Enum, Member, Struct, optional
 from vmm.monitor.registry import Call
+from vmm.qom.create import device_class
+
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
 _IOTHREAD = Struct(
     "IothreadProperties",
@@ -34,6 +39,7 @@ _DEVICE = Struct(
 
 
 def _object_add(call: Call, qom_type: str, id: str, **properties: Any) -> None:
+    _check_id(id)
     named = {name.replace("_", "-"): value for name, value in properties.items()}
     call.machine.hotplug.object_add(qom_type, id, named)
 
@@ -47,7 +53,18 @@ def _device_add(call: Call, arguments: dict[str, Any]) -> None:
     driver, device_id, bus = left.pop("driver"), left.pop("id", None), left.pop("bus", "")
     if bus:
         raise MonitorError(f"Bus '{bus}' not found")
+    if device_id is not None:
+        _check_id(device_id)
+    try:
+        device_class(call.machine.types, driver)
+    except KeyedError as error:  # QEMU's words, then a hint for people: programs get the words
+        raise MonitorError(str(error).partition(" (")[0]) from None
     call.machine.hotplug.device_add(driver, device_id, left)
+
+
+def _check_id(id: str) -> None:
+    if not _ID.fullmatch(id):
+        raise MonitorError("Parameter 'id' expects an identifier")
 
 
 def _device_del(call: Call, id: str) -> None:

@@ -3,8 +3,25 @@
 
 from typing import Any
 
-from vmm.monitor.qapi import ANY, BOOL, INT, STR, Array, Command, Member, Struct, check, optional
+from vmm.iothread import IoThread
+from vmm.monitor.errors import MonitorError
+from vmm.monitor.qapi import (
+    ANY,
+    BOOL,
+    INT,
+    STR,
+    Array,
+    Command,
+    Member,
+    Struct,
+    Type,
+    check,
+    optional,
+)
 from vmm.monitor.registry import Call
+from vmm.qom.object import QomObject
+from vmm.qom.properties import Property
+from vmm.qom.types import INT64_MAX
 
 _PROPERTY = Struct(
     "ObjectPropertyInfo",
@@ -41,22 +58,34 @@ def _get(call: Call, path: str, property: str) -> Any:
     for row in tree.list(path):
         if row.name == property and row.type.startswith("child<"):
             return f"{obj.path.rstrip('/')}/{property}"
+    _declared(obj, property)
     return obj.get(property)
 
 
 def _set(call: Call, path: str, property: str, value: Any) -> None:
     obj = call.machine.qom.resolve(path)
-    check(_json_type(obj.property(property).type_name), value, property)
+    declared = _declared(obj, property)
+    check(_json_type(declared.type_name), value, property)  # QMP is stricter than a command line
+    if isinstance(obj, IoThread) and property.startswith("poll-") and value < 0:
+        raise MonitorError(f"{property} value must be in range [0, {INT64_MAX}]")
     call.machine.hotplug.set_property(path, property, value)
 
 
-def _json_type(name: str) -> Any:
+def _declared(obj: QomObject, name: str) -> Property[Any]:
+    """A property's declaration. Raises MonitorError, in QEMU's words."""
+    declared = obj.properties().get(name)
+    if declared is None:
+        raise MonitorError(f"Property '{obj.TYPE}.{name}' not found")
+    return declared
+
+
+def _json_type(type_name: str) -> Type:
     """What a client must send for a property of this type; ANY: the property looks itself."""
-    if name == "bool":
+    if type_name == "bool":
         return BOOL
-    if name == "size" or name.startswith(("int", "uint")):
+    if type_name == "size" or type_name.startswith(("int", "uint")):
         return INT
-    return ANY if name.endswith("List") else STR
+    return ANY if type_name.endswith("List") else STR
 
 
 def _list_get(call: Call, paths: list[str]) -> list[dict[str, Any]]:

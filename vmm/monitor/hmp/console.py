@@ -2,6 +2,7 @@
 """A line of the human monitor: found, parsed, run. Main loop, under the BQL."""
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from vmm.errors import VmmError
 from vmm.monitor.hmp.arguments import HmpError, Parameter, parse
 from vmm.monitor.registry import Call
+
+log = logging.getLogger("vmm.monitor")
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ async def run_line(call: Call, line: str) -> str:
         return f"{error}\n"
     except VmmError as error:
         return f"Error: {error}\n"
+    except Exception as error:
+        log.error("a monitor command failed: %r", line, exc_info=error)
+        return f"Error: internal error: {type(error).__name__}\n"
 
 
 async def _run_line(call: Call, line: str) -> str:
