@@ -30,9 +30,12 @@ def have_xvfb() -> bool:
 class Xvfb:
     """A display of 24 bits; ``name`` is for DISPLAY."""
 
+    def __init__(self, width: int = WIDTH, height: int = HEIGHT) -> None:
+        self._size = f"{width}x{height}x24"
+
     def __enter__(self) -> Self:
         reading, writing = os.pipe()
-        command = [PROGRAM, "-displayfd", str(writing), "-screen", "0", f"{WIDTH}x{HEIGHT}x24"]
+        command = [PROGRAM, "-displayfd", str(writing), "-screen", "0", self._size]
         self._process = subprocess.Popen(
             [*command, "-nolisten", "tcp"],
             pass_fds=(writing,),
