@@ -208,6 +208,29 @@ def test_a_file_that_is_no_machine_file_is_refused(tmp_path: Path) -> None:
         load_machine_file(tmp_path, run_options())
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[machine]\nmemory = " + "9" * 5000, "a number is too long"),
+        ("machine.smpp = " + "9" * 5000, "a number is too long"),
+        ("a." * 5000 + "b = 1", "nested too deeply"),
+        ("machine.x = " + "[" * 200 + "]" * 200, "nested too deeply"),
+        ("[[blockdev]]\n" + "file." * 900 + "driver = 'raw'", "nested too deeply"),
+    ],
+)
+def test_what_python_cannot_carry_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=rf"m\.toml: {words}"):
+        load_machine_file(path, run_options())
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text("\ufeff[machine]\nsmp = 2\n", encoding="utf-8")
+    assert load_machine_file(path, run_options()).settings["machine.smp"].value == 2
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=60) | st.binary(max_size=30).map(lambda b: b.decode("latin-1")))
 def test_any_text_is_a_machine_or_one_line(tmp_path: Path, text: str) -> None:
