@@ -3,6 +3,7 @@
 
 import asyncio
 import io
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,3 +120,19 @@ def test_a_dump_that_cannot_be_written_says_why_and_leaves_the_old_file(
         loop.run_until_complete(screendump(console, kept, "gif"))
     assert kept.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["kept.png"]
+
+
+def test_a_pipe_that_nobody_reads_is_no_place_for_a_dump(
+    tmp_path: Path, loop: asyncio.AbstractEventLoop
+) -> None:
+    """A thread that waits for a reader would keep the machine from ending."""
+    console = console_with(loop, blank(3, 2))
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(VmmError, match="No such device or address"):
+        loop.run_until_complete(screendump(console, pipe, "ppm"))
+    with open(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        loop.run_until_complete(screendump(console, pipe, "ppm"))
+        assert reader.read().startswith(b"P6")
+    with pytest.raises(VmmError, match="NUL character"):
+        loop.run_until_complete(screendump(console, Path("a\0b"), "ppm"))

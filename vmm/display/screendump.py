@@ -41,11 +41,14 @@ async def screendump(console: Console, path: Path, image_format: str) -> None:
     """
     if image_format not in IMAGE_FORMATS:
         raise ValueError(f"'{image_format}' is not one of {', '.join(IMAGE_FORMATS)}")
+    if "\0" in str(path):
+        raise VmmError("Could not create the file: its name has a NUL character")
     console.settle()
     pixels = console.surface.pixels.copy()
 
     def write() -> None:
-        write_whole(path, encode(pixels, image_format))
+        # Not for ever: the machine's end waits for this.
+        write_whole(path, encode(pixels, image_format), wait_for_reader=False)
 
     try:
         await asyncio.get_running_loop().run_in_executor(None, write)
