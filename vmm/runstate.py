@@ -141,16 +141,14 @@ class MachineControl:
         self._stop(RunState.PAUSED)
 
     def cont(self) -> None:
-        """Let the machine run (qmp_cont).
+        """Let the machine run (qmp_cont). In ``running``: nothing.
 
         Raises:
             VmmError: it has stopped for good and needs a reset.
         """
         if self.state.needs_reset:
             raise VmmError("Resetting the Virtual Machine is required")
-        if self.running:  # QEMU tells a client that missed it, too
-            self._events.emit("STOP")
-            self._events.emit("RESUME")
+        if self.running:
             return
         self.state = RunState.RUNNING
         self._events.emit("RESUME")

@@ -17,7 +17,7 @@ import pytest
 from profiler.qemu.qmp import Qmp, QmpError
 from profiler.qemu.sync_profile import BQL, parse_sync_profile
 from tests.support.monitors import MonitoredVm, Schema, monitored_vm
-from tests.support.rig import wait_until
+from tests.support.rig import somebody_listens, wait_until
 from tests.support.vm import make_image
 
 pytestmark = pytest.mark.kvm
@@ -415,7 +415,7 @@ def test_the_stuck_lock_is_explained_out_of_band(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(root)}
     process = subprocess.Popen([*program, str(path)], cwd=root, env=environment)
     try:
-        wait_until(path.exists, "the monitor")
+        wait_until(lambda: somebody_listens(path), "the monitor")
         wire = Wire(path, oob=True)
         assert wire.until_reply({"execute": "cont"}) == ["RESUME", {"return": {}}]
         held: list[dict[str, Any]] = []

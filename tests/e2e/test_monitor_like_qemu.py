@@ -145,7 +145,7 @@ OLDER_OR_NOT_HERE = {
     "format-specific",
     "node-id", "die-id", "cluster-id", "module-id",
     "abstract",
-    "zap_latency_histogram",
+    "zap_latency_histogram", "zone_append_latency_histogram",
     "zone_append_bytes", "zone_append_operations", "zone_append_total_time_ns",
     "zone_append_merged", "failed_zone_append_operations", "invalid_zone_append_operations",
     "description",
@@ -197,11 +197,16 @@ def differences(ours: Any, theirs: Any, where: str) -> list[str]:
     return [] if ours == theirs else [f"{where} is {ours}, QEMU's is {theirs}"]
 
 
-def test_answers_have_the_keys_and_types_of_qemus(qemu: Path, ours: Path) -> None:
+def test_answers_have_the_keys_and_types_of_qemus(
+    qemu: Path, ours: Path, request: pytest.FixtureRequest
+) -> None:
     theirs_wire, our_wire = Wire(qemu), Wire(ours)
     assert theirs_wire.ask(NEGOTIATE) == our_wire.ask(NEGOTIATE) == [{"return": {}}]
     found = []
+    (program,) = (value for name, value in request.node.callspec.params.items() if name == "qemu")
     for command, arguments in QUESTIONS:
+        if command == "qom-list-types" and qemu_id(program) != "7":
+            continue  # loads all modules: those of another QEMU that is installed end this one
         message = {"execute": command, "arguments": arguments}
         (theirs,), (mine,) = theirs_wire.ask(message), our_wire.ask(message)
         found += differences(shape(mine), shape(theirs), command)

@@ -155,3 +155,10 @@ def test_a_machine_ends_while_viewers_look_at_it(tmp_path: Path) -> None:
 def test_a_display_that_cannot_be_is_one_line(text: str, words: str) -> None:
     result = run_vm("--kernel", "micro", "--accel", "qtest", "--vnc", text)
     assert words in result.complaint()
+
+
+def test_when_one_display_cannot_be_the_others_leave_nothing_behind(tmp_path: Path) -> None:
+    path = f"unix:{tmp_path}/vnc"
+    result = run_vm("--kernel", "micro", "--accel", "qtest", "--vnc", path, "--vnc", path)
+    assert f"cannot listen on {path}: another process listens there" in result.complaint()
+    assert not (tmp_path / "vnc").exists()

@@ -109,7 +109,7 @@ def test_novnc_shows_what_the_guest_draws(options: str, tmp_path: Path) -> None:
             page = browser.open(f"http://127.0.0.1:{port}/?port={match[1]}", width=800)
             wait_until(lambda: np.array_equal(canvas(page), expected), "the picture in noVNC")
             names = [name for name, _ in json.loads(page.evaluate("JSON.stringify(states)"))]
-            assert names == ["desktopname", "connect"]
+            assert set(names) == {"desktopname", "connect"}
             assert page.complaints == []
         vm.process.send_signal(signal.SIGTERM)
         result = vm.finish()

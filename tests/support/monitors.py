@@ -9,11 +9,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from profiler.qemu.qmp import Qmp
-from tests.support.rig import wait_until
+from tests.support.rig import somebody_listens, wait_until
 from tests.support.vm import ENDLESS, Vm
 
 
@@ -38,7 +39,8 @@ def monitored_vm(tmp_path: Path, *options: str, append: str = ENDLESS) -> Iterat
     command = [sys.executable, "-m", "vmm", "run", *arguments, *monitor, *options]
     vm = Vm(command, tmp_path / "run", None)
     try:
-        wait_until(lambda: socket.exists() or vm.process.poll() is not None, "the monitor")
+        ready = partial(somebody_listens, socket)
+        wait_until(lambda: ready() or vm.process.poll() is not None, "the monitor")
         assert vm.process.poll() is None, vm.finish().stderr
         yield MonitoredVm(vm, socket)
     finally:

@@ -6,6 +6,7 @@ contract of a call asks for it, and never while it waits for an access of a vCPU
 """
 
 import os
+import socket
 import threading
 import time
 from collections import Counter
@@ -37,6 +38,16 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for: {what}"
         os.sched_yield()
+
+
+def somebody_listens(path: Path) -> bool:
+    """Whether connections to a Unix socket are taken: its file is there a moment earlier."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
 def thread_names() -> list[str]:

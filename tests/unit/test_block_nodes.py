@@ -183,7 +183,7 @@ WRONG = [
         "Invalid parameter type for 'cache.direct', expected: boolean",
     ),
     ({"driver": "raw", "node-name": "n"}, "Parameter 'file' is missing"),
-    ({"driver": "raw", "node-name": "n", "file": "m"}, "Cannot find device='' nor node-name='m'"),
+    ({"driver": "raw", "node-name": "n", "file": "m"}, "Cannot find device='m' nor node-name='m'"),
     (
         {"driver": "raw", "node-name": "n", "file": {"driver": "file", "filename": "/x", "y": 0}},
         "Parameter 'file.y' is unexpected",

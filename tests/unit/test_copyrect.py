@@ -49,6 +49,17 @@ def test_a_scrolled_window_between_lines_that_stay_is_found() -> None:
     np.testing.assert_array_equal(apply(moves, old)[:40], new[:40])
 
 
+@pytest.mark.parametrize("distance", [20, -20])
+def test_no_move_overwrites_the_source_of_a_later_one(distance: int) -> None:
+    random = np.random.default_rng(7)
+    old = picture("noise", 64, 200, random)
+    new = np.roll(old, -distance, axis=0)
+    new[95:105] = picture("noise", 64, 10, random)
+    moves = find_scroll(old, new)
+    assert len(moves) == 2
+    assert moved_rows(moves, old, new) == 200 - 20 - 10
+
+
 @pytest.mark.parametrize("kind", ["solid", "text", "noise"])
 def test_a_picture_that_stays_has_no_moves(kind: str) -> None:
     pixels = picture(kind, 64, 64, np.random.default_rng(3))
@@ -81,3 +92,10 @@ def test_a_copy_arrives() -> None:
     np.testing.assert_array_equal(screen.values[:30, 5:25], pixels[10:40, :20])
     with pytest.raises(DecodeError):
         screen.draw(copyrect.encode(31, 10, 5, 0, 20, 30))
+
+
+def test_letters_whose_rows_come_twice_are_found_as_well() -> None:
+    rows = np.random.default_rng(5).integers(0, 1 << 24, (40, 50), np.uint32)
+    old = np.repeat(rows, 2, axis=0)
+    new = np.concatenate([old[16:], np.zeros((16, 50), np.uint32)])
+    assert find_scroll(old, new) == [Move(16, 0, 64)]

@@ -31,6 +31,7 @@ def test_pixels_and_mask_arrive_in_the_clients_format(
     [
         (0xFF102030, (0x10, 0x20, 0x30, 0xFF)),
         (0x80FF0010, (0x80, 0, 0x08, 0x80)),
+        (0x80030000, (2, 0, 0, 0x80)),
         (0x00FFFFFF, (0, 0, 0, 0)),
     ],
 )

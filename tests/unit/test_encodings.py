@@ -230,6 +230,39 @@ def test_lines_of_two_colours_each_take_one_bit_a_pixel() -> None:
     assert {rect.payload[:3] for rect in rects} == {bytes((0x50, 1, 1))}
 
 
+def test_each_kind_of_tight_data_has_a_stream_of_its_own() -> None:
+    random = np.random.default_rng(10)
+    controls = {}
+    for kind in ("two", "few", "noise"):
+        (rect,) = Connection.new(60, 60).send(picture(kind, 60, 60, random), TIGHT)
+        controls[kind] = rect.payload[0]
+    assert controls == {"two": 0x50, "few": 0x60, "noise": 0x00}
+
+
+@each_encoding
+@pytest.mark.parametrize("fmt", COMMON_FORMATS, ids=lambda fmt: fmt.pack().hex()[:26])
+def test_the_smallest_pictures_arrive(encoding: int, fmt: PixelFormat) -> None:
+    random = np.random.default_rng(11)
+    connection = Connection.new(18, 3, fmt)
+    for width in range(1, 19):
+        for height in range(1, 4):
+            for kind in ("two", "few", "noise"):
+                connection.send(picture(kind, width, height, random), encoding)
+
+
+@pytest.mark.parametrize("encoding", [HEXTILE, TIGHT, TRLE, ZRLE], ids=NAMES.__getitem__)
+@pytest.mark.parametrize("fmt", COMMON_FORMATS[:3], ids=["xrgb", "big-endian", "xbgr"])
+def test_the_unused_byte_of_the_screen_makes_no_colours(encoding: int, fmt: PixelFormat) -> None:
+    random = np.random.default_rng(12)
+    pixels = picture("blocks", 90, 70, random)
+    rubbish = pixels | random.integers(0, 256, pixels.shape, np.uint32) << np.uint32(24)
+    clean, dirty = (
+        [bytes(rect.payload) for rect in Connection.new(90, 70, fmt).send(each, encoding)]
+        for each in (pixels, rubbish)
+    )
+    assert clean == dirty
+
+
 def test_an_empty_area_gives_no_rectangle() -> None:
     empty = np.zeros((0, 5), np.uint32)
     assert ClientEncoder().encode(empty, 0, 0, ZRLE, NATIVE, None, 9, False) == []

@@ -18,6 +18,7 @@ from vmm.cmdline.qemu_names import ANSWERS, HARMLESS, OTHERWISE
 from vmm.commands.run import run
 
 MICRO = ("-kernel", "micro")
+HELP_PAGE = Path(__file__).with_name("run_help.txt")
 ANY_TEXT = st.text(st.characters(exclude_characters="\0"), max_size=12)
 
 
@@ -145,6 +146,12 @@ def test_the_help_has_sections_of_80_columns_with_every_option_once() -> None:
         assert option.section in SECTIONS
     for word in ("bqlscope run -M microvm", "Exit status:", "  2     for a wrong command line"):
         assert any(word in line for line in lines)
+
+
+def test_the_help_page_is_the_one_that_was_looked_at() -> None:
+    """After a change: .venv/bin/python -m vmm run --help > tests/unit/run_help.txt, and read it."""
+    result = CliRunner().invoke(run, ["--help"], prog_name="vmm run")
+    assert result.output == HELP_PAGE.read_text()
 
 
 def test_one_dash_help_is_help() -> None:

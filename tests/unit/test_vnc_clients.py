@@ -94,6 +94,42 @@ def test_caps_lock_of_client_and_guest_agree(
     serve(tmp_path, scenario, options=options)
 
 
+@pytest.mark.parametrize(
+    ("keysym", "num", "options", "presses"),
+    [
+        (0xFFB7, False, "", True),  # KP_7
+        (0xFF95, True, "", True),  # KP_Home
+        (0xFFB7, True, "", False),
+        (0xFF95, False, "", False),
+        (0xFFAB, False, "", False),  # KP_Add means the same in any case
+        (0xFFB7, False, ",lock-key-sync=off", False),
+    ],
+)
+def test_num_lock_of_client_and_guest_agree(
+    tmp_path: Path, keysym: int, num: bool, options: str, presses: bool
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        rig.router.leds.num = num
+        client = await rig.client()
+        client.send("BBxxI", 4, 1, keysym)
+        await heard(rig, 3 if presses else 1)
+        assert (("key", "num_lock", True) in rig.router.calls) is presses
+        assert rig.router.calls[-1][1].startswith("kp_")
+
+    serve(tmp_path, scenario, options=options)
+
+
+def test_shift_turns_the_keypad_round_and_num_lock_stays(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        client = await rig.client()
+        client.send("BBxxI", 4, 1, 0xFFE1)
+        client.send("BBxxI", 4, 1, 0xFFB7)
+        await heard(rig, 2)
+        assert rig.router.calls == [("key", "shift", True), ("key", "kp_7", True)]
+
+    serve(tmp_path, scenario)
+
+
 def test_clients_come_and_go_with_qapis_events(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         client = await rig.client()

@@ -9,6 +9,7 @@ from vmm.display.vnc.options import (
     Share,
     TcpAddress,
     UnixAddress,
+    parse_displays,
     parse_vnc,
 )
 from vmm.errors import VmmError
@@ -102,6 +103,13 @@ def test_what_is_wrong_is_said_in_one_line(text: str, words: str) -> None:
         parse_vnc(text)
     assert str(caught.value).startswith(f"--vnc {text}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_displays_have_qemus_ids_unless_they_are_named() -> None:
+    found = parse_displays((":1", ":2,id=left", ":3"))
+    assert [each.id for each in found] == ["default", "left", "vnc3"]
+    with pytest.raises(VmmError, match="another display with the id 'vnc2'"):
+        parse_displays((":1,id=vnc2", ":2"))
 
 
 @given(st.text(alphabet=":,=.[]unix/on0123password\0é", max_size=30))

@@ -188,7 +188,7 @@ class BlockGraph:
         if isinstance(wanted, str):
             child = self.find(wanted)
             if child is None:
-                raise VmmError(f"Cannot find device='' nor node-name='{wanted}'")
+                raise VmmError(f"Cannot find device='{wanted}' nor node-name='{wanted}'")
             if child.busy:
                 raise VmmError(f"Node '{child.name}' is busy: it has a user already")
         else:

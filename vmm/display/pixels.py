@@ -24,7 +24,7 @@ Wire = NDArray[Any]
 
 RGB_MASK = 0x00FFFFFF
 _LAYOUT = struct.Struct(">BBBBHHHBBB3x")
-_BGR233 = ((7, 5), (7, 2), (3, 0))
+_RGB332 = ((7, 5), (7, 2), (3, 0))
 """Maximum and shift of red, green and blue in the colour map of ``colour_map``."""
 
 
@@ -98,7 +98,7 @@ class PixelFormat:
     def channels(self) -> tuple[tuple[int, int], ...]:
         """Maximum and shift of red, green and blue; those of the colour map for its clients."""
         if not self.true_colour:
-            return _BGR233
+            return _RGB332
         return (
             (self.red_max, self.red_shift),
             (self.green_max, self.green_shift),
@@ -165,8 +165,8 @@ class PixelFormat:
         SetColourMapEntries (RFC 6143 section 7.6.2).
         """
         entries = np.arange(256)[:, None]
-        maxima = np.array([maximum for maximum, _ in _BGR233])
-        shifts = np.array([shift for _, shift in _BGR233])
+        maxima = np.array([maximum for maximum, _ in _RGB332])
+        shifts = np.array([shift for _, shift in _RGB332])
         found: NDArray[np.uint16] = ((entries >> shifts & maxima) * 65535 // maxima).astype("u2")
         return found
 

@@ -13,6 +13,8 @@ from vmm.display.pixels import Pixels
 
 MIN_ROWS = 8
 """Fewer rows that moved are not worth a rectangle of their own."""
+_ROWS_TOGETHER = 4
+_PRIMES = (1, 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D)
 _SEED = 1  # of the rows' weights: any will do, but the same each time
 
 
@@ -69,7 +71,11 @@ def find_scroll(old: Pixels, new: Pixels) -> list[Move]:
 
 def _checksums(pixels: Pixels) -> NDArray[np.uint32]:
     weights = np.random.default_rng(_SEED).integers(1, 1 << 32, pixels.shape[1], np.uint32)
-    found: NDArray[np.uint32] = pixels @ weights
+    rows: NDArray[np.uint32] = pixels @ weights
+    # With the rows below it, one of two equal rows of a letter is told from the other.
+    found = rows.copy()
+    for below in range(1, _ROWS_TOGETHER):
+        found += np.roll(rows, -below) * np.uint32(_PRIMES[below])
     return found
 
 

@@ -12,6 +12,8 @@ MOTION_CENTRE = 0x7FFF
 MAX_HELD_KEYS = 64
 _MAX_NUMBER = 0xFF
 _SHIFTS = ("shift", "shift_r")
+_KEYPAD_NUMBERS = frozenset((*range(0xFFB0, 0xFFBA), 0xFFAC, 0xFFAE))  # KP_0 to KP_9, separators
+_KEYPAD = _KEYPAD_NUMBERS | frozenset(range(0xFF95, 0xFFA0))  # KP_Home to KP_Delete
 
 
 class ClientInput:
@@ -19,8 +21,8 @@ class ClientInput:
 
     Args:
         router: where it goes.
-        lock_key_sync: press caps lock for the guest when its state contradicts the letters that
-            come (QEMU's lock-key-sync).
+        lock_key_sync: press caps lock or num lock for the guest when its state contradicts the
+            letters or keypad keys that come (QEMU's lock-key-sync).
     """
 
     def __init__(self, router: InputRouter, lock_key_sync: bool) -> None:
@@ -36,7 +38,7 @@ class ClientInput:
         if qcode is None:
             return
         if event.down and self._lock_key_sync:
-            self._sync_caps_lock(event.keysym)
+            self._sync_locks(event.keysym)
         self._press(qcode, event.down)
 
     def qemu_key(self, event: QemuKeyEvent) -> None:
@@ -81,16 +83,23 @@ class ClientInput:
             self._router.key(key, down)
         self._router.sync()
 
-    def _sync_caps_lock(self, keysym: int) -> None:
-        """A letter's case, with shift, tells whether caps lock is on at the client."""
+    def _sync_locks(self, keysym: int) -> None:
+        """A letter's case, with shift, tells whether caps lock is on at the client.
+
+        What a key of the keypad means tells the same of num lock, unless shift turns it round.
+        """
         letter = chr(keysym) if keysym < 0x80 else ""
-        if not letter.isalpha():
-            return
         shifted = not self._held.isdisjoint(_SHIFTS)
-        if (letter.isupper() != shifted) != self._router.leds.caps:
-            for down in (True, False):
-                self._router.key("caps_lock", down)
-                self._router.sync()
+        leds = self._router.leds
+        if letter.isalpha() and (letter.isupper() != shifted) != leds.caps:
+            self._tap("caps_lock")
+        elif keysym in _KEYPAD and not shifted and (keysym in _KEYPAD_NUMBERS) != leds.num:
+            self._tap("num_lock")
+
+    def _tap(self, qcode: str) -> None:
+        for down in (True, False):
+            self._router.key(qcode, down)
+            self._router.sync()
 
     def _change_buttons(self, buttons: int) -> None:
         changed = buttons ^ self._buttons
