@@ -28,7 +28,6 @@ from vmm.iothread import IoThread
 from vmm.qom import Boolean, Device, Link, Property, Text
 
 QUEUE_NOTIFY = 0x50
-QUEUE_NOTIFY = 0x50
 
 log = logging.getLogger("vmm.virtio_blk")
 

@@ -244,9 +244,7 @@ class ClientUpdates:
         return job
 
     def _job_done(self, result: JobResult) -> None:
-        job, self._job = self._job, None
-        if job is not None and job.cancelled:
-            return
+        self._job = None  # of a client that has gone the outlet is closed, and takes nothing
         if result.error is not None:
             self._outlet.close(result.error)
             return
