@@ -96,7 +96,6 @@ install_test_tools() {
     command -v dpkg-query >/dev/null || return 0
     want_test_tools qemu-system-x86 qemu-utils fio util-linux prometheus openssl tmux
     want_test_tools tigervnc-viewer xvfb xdotool
-    want_test_tools novnc
     # On its own, because not every release packages it: Ubuntu's is a snap.
     if ! command -v chromium chromium-browser google-chrome >/dev/null; then
         want_test_tools chromium fonts-dejavu-core

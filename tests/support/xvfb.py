@@ -30,11 +30,15 @@ def have_xvfb() -> bool:
 class Xvfb:
     """A display of 24 bits; ``name`` is for DISPLAY."""
 
+    def __init__(self, width: int = WIDTH, height: int = HEIGHT) -> None:
+        self._size = f"{width}x{height}x24"
+
     def __enter__(self) -> Self:
         reading, writing = os.pipe()
-        command = [PROGRAM, "-displayfd", str(writing), "-screen", "0", f"{WIDTH}x{HEIGHT}x24"]
+        command = [PROGRAM, "-displayfd", str(writing), "-screen", "0", self._size]
+        # Without -noreset it starts anew when its last client leaves, and refuses others meanwhile.
         self._process = subprocess.Popen(
-            [*command, "-nolisten", "tcp"],
+            [*command, "-nolisten", "tcp", "-noreset"],
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
