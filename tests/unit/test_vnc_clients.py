@@ -6,12 +6,14 @@ import os
 import socket
 import stat
 import struct
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.vnc import RAW, Rig, serve
+from vmm.display.vnc import connection
 from vmm.display.vnc.connection import Limits
 
 DESKTOP_SIZE, LAST_RECT, CURSOR, EXTENDED_SIZE = -223, -224, -239, -308
@@ -27,6 +29,41 @@ async def heard(rig: Rig, count: int) -> None:
     while len(rig.router.calls) < count:
         rig.router.heard.clear()
         await asyncio.wait_for(rig.router.heard.wait(), 20)
+
+
+@pytest.mark.parametrize("slice_seconds", [0.0, 1e9])
+def test_a_flood_of_messages_leaves_the_main_loop_its_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_seconds: float
+) -> None:
+    """By time where each message is costly, by what is read at once where they are cheap."""
+    monkeypatch.setattr(connection, "SLICE_SECONDS", slice_seconds)
+    most = 1 if slice_seconds == 0.0 else connection.READ_BYTES // 8
+    events, turns = 8000, 0
+    in_turn: list[int] = []
+
+    async def scenario(rig: Rig) -> None:
+        def key(qcode: str, down: bool) -> None:
+            rig.router.calls.append((qcode, down))
+            in_turn.append(turns)
+
+        def take_a_turn() -> None:
+            nonlocal turns
+            turns += 1
+            asyncio.get_running_loop().call_soon(take_a_turn)
+
+        rig.router.key = key  # type: ignore[method-assign]
+        client = await rig.client()
+        take_a_turn()
+        letters = "abcdefgh"
+        for number in range(events):
+            client.send("BBxxI", 4, number // 8 % 2 == 0, ord(letters[number % 8]))
+        await heard(rig, events)
+        assert rig.router.calls == [
+            (letters[number % 8], number // 8 % 2 == 0) for number in range(events)
+        ]
+        assert max(Counter(in_turn).values()) <= most
+
+    serve(tmp_path, scenario)
 
 
 def test_keys_and_pointer_reach_the_guest_and_are_released_in_the_end(tmp_path: Path) -> None:
