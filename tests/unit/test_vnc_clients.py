@@ -31,6 +31,29 @@ async def heard(rig: Rig, count: int) -> None:
         await asyncio.wait_for(rig.router.heard.wait(), 20)
 
 
+def test_a_client_that_resets_its_connection_before_it_is_served_is_just_gone(
+    tmp_path: Path,
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        loop, problems = asyncio.get_running_loop(), list[dict[str, object]]()
+        loop.set_exception_handler(lambda _, context: problems.append(context))
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            client = socket.create_connection(listening.getsockname())
+            accepted, _ = listening.accept()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        with pytest.raises(OSError, match="not connected"):
+            accepted.getpeername()
+        how = connection.Transport(websocket=False, any_origin=True, tls=None)
+        await loop.connect_accepted_socket(lambda: rig.server._new_client(how), accepted)
+        (event,) = await rig.until("VNC_DISCONNECTED")
+        assert event.data["client"]["family"] == "unknown"
+        assert rig.names() == ["CONNECTED", "DISCONNECTED"]
+        assert problems == []
+
+    serve(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("slice_seconds", [0.0, 1e9])
 def test_a_flood_of_messages_leaves_the_main_loop_its_turns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_seconds: float
