@@ -350,7 +350,7 @@ def test_who_asks_faster_than_it_reads_is_not_read_from(tmp_path: Path) -> None:
         connection = rig.server._clients[0].connection
         flood = struct.pack(">B3xIB", 248, 1 << 31, 64) + bytes(64)
         while not connection._overloaded:
-            if not transport.get_write_buffer_size():  # type: ignore[attr-defined]
+            if not transport.get_write_buffer_size():
                 client.writer.write(flood * 1000)
             await asyncio.sleep(0)
         assert not connection._reading
