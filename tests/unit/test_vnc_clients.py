@@ -5,15 +5,12 @@ import asyncio
 import os
 import socket
 import stat
-import struct
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.vnc import RAW, Rig, serve
-from vmm.display.vnc import connection
 from vmm.display.vnc.connection import Limits
 
 DESKTOP_SIZE, LAST_RECT, CURSOR, EXTENDED_SIZE = -223, -224, -239, -308
@@ -29,64 +26,6 @@ async def heard(rig: Rig, count: int) -> None:
     while len(rig.router.calls) < count:
         rig.router.heard.clear()
         await asyncio.wait_for(rig.router.heard.wait(), 20)
-
-
-def test_a_client_that_resets_its_connection_before_it_is_served_is_just_gone(
-    tmp_path: Path,
-) -> None:
-    async def scenario(rig: Rig) -> None:
-        loop, problems = asyncio.get_running_loop(), list[dict[str, object]]()
-        loop.set_exception_handler(lambda _, context: problems.append(context))
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            client = socket.create_connection(listening.getsockname())
-            accepted, _ = listening.accept()
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
-        with pytest.raises(OSError, match="not connected"):
-            accepted.getpeername()
-        how = connection.Transport(websocket=False, any_origin=True, tls=None)
-        await loop.connect_accepted_socket(lambda: rig.server._new_client(how), accepted)
-        (event,) = await rig.until("VNC_DISCONNECTED")
-        assert event.data["client"]["family"] == "unknown"
-        assert rig.names() == ["CONNECTED", "DISCONNECTED"]
-        assert problems == []
-
-    serve(tmp_path, scenario)
-
-
-@pytest.mark.parametrize("slice_seconds", [0.0, 1e9])
-def test_a_flood_of_messages_leaves_the_main_loop_its_turns(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slice_seconds: float
-) -> None:
-    """By time where each message is costly, by what is read at once where they are cheap."""
-    monkeypatch.setattr(connection, "SLICE_SECONDS", slice_seconds)
-    most = 1 if slice_seconds == 0.0 else connection.READ_BYTES // 8
-    events, turns = 8000, 0
-    in_turn: list[int] = []
-
-    async def scenario(rig: Rig) -> None:
-        def key(qcode: str, down: bool) -> None:
-            rig.router.calls.append((qcode, down))
-            in_turn.append(turns)
-
-        def take_a_turn() -> None:
-            nonlocal turns
-            turns += 1
-            asyncio.get_running_loop().call_soon(take_a_turn)
-
-        rig.router.key = key  # type: ignore[method-assign]
-        client = await rig.client()
-        take_a_turn()
-        letters = "abcdefgh"
-        for number in range(events):
-            client.send("BBxxI", 4, number // 8 % 2 == 0, ord(letters[number % 8]))
-        await heard(rig, events)
-        assert rig.router.calls == [
-            (letters[number % 8], number // 8 % 2 == 0) for number in range(events)
-        ]
-        assert max(Counter(in_turn).values()) <= most
-
-    serve(tmp_path, scenario)
 
 
 def test_keys_and_pointer_reach_the_guest_and_are_released_in_the_end(tmp_path: Path) -> None:
@@ -339,27 +278,6 @@ def test_a_slow_client_gets_fewer_updates_and_loses_nothing(tmp_path: Path, inli
             await client.update()
 
     serve(tmp_path, scenario, size=(800, 600), inline=inline)
-
-
-def test_who_asks_faster_than_it_reads_is_not_read_from(tmp_path: Path) -> None:
-    async def scenario(rig: Rig) -> None:
-        client = await rig.client(RAW)
-        await rig.until("VNC_INITIALIZED")
-        transport = client.writer.transport
-        transport.pause_reading()  # type: ignore[attr-defined]
-        connection = rig.server._clients[0].connection
-        flood = struct.pack(">B3xIB", 248, 1 << 31, 64) + bytes(64)
-        while not connection._overloaded:
-            if not transport.get_write_buffer_size():
-                client.writer.write(flood * 1000)
-            await asyncio.sleep(0)
-        assert not connection._reading
-        assert connection._backlog() < 8 << 20
-        transport.resume_reading()  # type: ignore[attr-defined]
-        while connection._overloaded:
-            await client.read(1 << 16)
-
-    serve(tmp_path, scenario)
 
 
 def test_a_broken_message_costs_one_client(tmp_path: Path) -> None:

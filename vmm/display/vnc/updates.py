@@ -256,6 +256,7 @@ class ClientUpdates:
             before.bytes + len(result.data),
             before.encode_ns + result.nanoseconds,
         )
+        self._watch.catch_up()
         self.push()
 
     def _set_room(self) -> None:
