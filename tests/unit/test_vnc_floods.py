@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.vnc import RAW, Rig, serve
+from tests.support.vnc import RAW, RfbClient, Rig, serve
 from vmm.display.vnc import connection
 
 
@@ -52,6 +52,32 @@ def test_a_flood_of_messages_leaves_the_main_loop_its_turns(
         assert max(Counter(in_turn).values()) <= most
 
     serve(tmp_path, scenario)
+
+
+def test_a_flood_of_websocket_frames_leaves_the_main_loop_its_turns(tmp_path: Path) -> None:
+    path, pings = tmp_path / "ws", 4000
+    opening = (
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+
+    async def scenario(rig: Rig) -> None:
+        client = await RfbClient.connect(path)
+        rig.clients.append(client)
+        client.writer.write(opening)
+        await client.reader.readuntil(b"\r\n\r\n")
+        assert await client.read(14) == b"\x82\x0cRFB 003.008\n"
+        server = rig.server._clients[0].connection
+        client.writer.write(b"\x89\x80\0\0\0\0" * pings)
+        pongs, sent = 0, server.bytes_sent
+        while pongs < pings:
+            await asyncio.sleep(0)
+            new = (server.bytes_sent - sent) // 2
+            assert new <= connection.WEBSOCKET_READ_BYTES // 6 + 1
+            pongs, sent = pongs + new, server.bytes_sent
+        assert await client.read(2 * pings) == b"\x8a\0" * pings
+
+    serve(tmp_path, scenario, options=f",websocket={path}")
 
 
 def test_who_asks_faster_than_it_reads_is_not_read_from(tmp_path: Path) -> None:
