@@ -80,6 +80,25 @@ def test_a_flood_of_websocket_frames_leaves_the_main_loop_its_turns(tmp_path: Pa
     serve(tmp_path, scenario, options=f",websocket={path}")
 
 
+def test_who_leaves_slowly_keeps_nobody_out(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        slow = await rig.client(RAW, shared=False)
+        await rig.until("VNC_INITIALIZED")
+        slow.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        rig.console.noise(1)
+        slow.request(incremental=False)
+        server = rig.server._clients[0].connection
+        while not server._backlog():
+            await asyncio.sleep(0.001)
+        slow.writer.write(b"\x63")
+        while not server.closing:
+            await asyncio.sleep(0.001)
+        assert len(rig.server._clients) == 1
+        await rig.client(shared=True)
+
+    serve(tmp_path, scenario, size=(2000, 1000))
+
+
 def test_who_asks_faster_than_it_reads_is_not_read_from(tmp_path: Path) -> None:
     async def scenario(rig: Rig) -> None:
         client = await rig.client(RAW)

@@ -298,6 +298,17 @@ def test_the_interval_grows_while_nothing_changes_and_shrinks_again(tmp_path: Pa
     serve(tmp_path, scenario, inline=True)
 
 
+def test_a_size_asked_for_by_a_client_that_knows_no_sizes_is_not_answered(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        client = await rig.client(RAW)
+        client.send("BxHHBx", 251, 80, 50, 1, tail=bytes(16))
+        client.send("B3xIB", 248, 1 << 31, 0)
+        assert (await client.unpack("B3xIB"))[0] == 248
+        assert rig.console.wanted is None
+
+    serve(tmp_path, scenario)
+
+
 def test_a_refresh_that_found_the_worker_busy_comes_before_its_next_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
