@@ -8,7 +8,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
-SANITIZE_TESTS ?= tests/stateful tests/unit
+SANITIZE_TESTS ?= tests/stateful $$($(BIN)/python -m tests.support.native_users tests/unit)
 FUZZ_SECONDS ?= 60
 
 DEPS := $(VENV)/.deps

@@ -322,7 +322,9 @@ class Machine:
         if self.config.monitors:
             from vmm.monitor.server import Monitors  # noqa: PLC0415 (most machines have none)
 
-            self._on_close(Monitors(self, self.config.monitors).close)
+            monitors = Monitors(self, self.config.monitors)
+            self._on_close(monitors.close)
+            self.notes += monitors.notes()
 
     # Running.
 

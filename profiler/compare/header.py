@@ -45,7 +45,7 @@ def _image(result: Result) -> str:
 
 def _machine(result: Result) -> str:
     work = result.plan.workload
-    return f"{counted(work.smp, 'vCPU')}, {work.memory}"
+    return f"{counted(work.vcpus, 'vCPU')}, {work.memory}"
 
 
 def _workload_line(result: Result) -> Line:

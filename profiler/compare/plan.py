@@ -69,6 +69,11 @@ class Plan:
         return self.placements[0]
 
     @property
+    def subject(self) -> str:
+        """What moves from one placement to the other."""
+        return "VNC encoding" if self.baseline.encoder else "virtio-blk"
+
+    @property
     def candidates(self) -> tuple[Placement, ...]:
         """All placements but the baseline."""
         return self.placements[1:]

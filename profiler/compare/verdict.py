@@ -81,8 +81,7 @@ def _candidate(result: Result, name: str) -> CandidateVerdict:
     )
     gains = [_phrase(m, ratios[m.key], True) for m in HEADLINES if m.key in better]
     losses = [_phrase(m, ratios[m.key], False) for m in HEADLINES if m.key in worse]
-    what = "VNC encoding" if result.plan.baseline.encoder else "virtio-blk"
-    move = f"Moving {what} from {result.plan.baseline.name} to {name}"
+    move = f"Moving {result.plan.subject} from {result.plan.baseline.name} to {name}"
     if not enough:
         sentence = (
             f"{move}: not decided, {counted(result.plan.trials, 'trial')} cannot support a 95 % "

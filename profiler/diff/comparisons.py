@@ -219,7 +219,7 @@ def _settings(a: Result, b: Result) -> dict[str, tuple[Any, Any]]:
             "version": identity.version,
             "machine": identity.machine,
             "transport": identity.transport,
-            "vCPUs": work.smp,
+            "vCPUs": work.vcpus,
             "queue depth": work.iodepth,
             "block size": work.block_size,
             "workload": work.rw,

@@ -24,6 +24,7 @@ from profiler.errors import UserError
 
 _WORDS: Mapping[str, Any] = {"true": True, "false": False, "null": None}
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?", re.ASCII)
+_MOST_DIGITS = 1000  # Python refuses to read more than some thousand
 _BRACKETS = {"{": "}", "[": "]"}
 
 
@@ -122,7 +123,7 @@ def _value(text: str) -> Any:
         return _WORDS[text]
     if _NUMBER.fullmatch(text):
         number = float(text)
-        if text.lstrip("+-").isdigit() and len(text) <= 20:
+        if text.lstrip("+-").isdigit() and len(text) <= _MOST_DIGITS:
             return int(text)
         return number if math.isfinite(number) else text
     if text[:1] in _BRACKETS:

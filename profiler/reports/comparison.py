@@ -87,7 +87,7 @@ def comparison_page(saved: Saved, now: datetime) -> Page:
         Section("host", "Host", (Facts(_host(saved.results[0])),)),
     ]
     return Page(
-        title="Does moving virtio-blk pay?",
+        title=f"Does moving {saved.results[0].plan.subject} pay?",
         subject=f"bqlscope compare, {saved.when}",
         verdict=tuple(_sentences(judged)),
         hints=_notes(judged),

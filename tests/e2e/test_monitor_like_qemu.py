@@ -13,6 +13,7 @@ import pytest
 from tests.support.monitors import monitored_vm
 from tests.support.qemus import QEMUS, qemu_id
 from tests.support.rig import wait_until
+from tests.support.shapes import differences, shape
 from tests.support.vm import make_image
 
 pytestmark = [pytest.mark.kvm, pytest.mark.qemu]
@@ -37,6 +38,10 @@ class Wire:
 
     def ask(self, message: Any) -> list[Any]:
         """All answers to a message, events left out."""
+        return [each for each in self.ask_all(message) if "event" not in each]
+
+    def ask_all(self, message: Any) -> list[Any]:
+        """All answers to a message and the events before them, without the time."""
         raw = message if isinstance(message, bytes) else json.dumps(message).encode() + b"\n"
         self._socket.sendall(raw + b'{"execute": "nosuch", "id": "end"}\n')
         found: list[Any] = []
@@ -44,8 +49,8 @@ class Wire:
             answer = json.loads(self._lines.readline())
             if answer.get("id") == "end":
                 return found
-            if "event" not in answer:
-                found.append(answer)
+            answer.pop("timestamp", None)
+            found.append(answer)
 
     def close(self) -> None:
         self._lines.close()
@@ -156,47 +161,6 @@ OLDER_OR_NOT_HERE = {
 """What some QEMU tells and we do not: of things that are not here."""
 
 
-def shape(value: Any) -> Any:
-    """The keys and types of an answer; the elements of a list are one shape with all keys."""
-    if isinstance(value, dict):
-        return {key: shape(each) for key, each in value.items()}
-    if isinstance(value, list):
-        merged: dict[str, Any] = {}
-        for each in value:
-            if not isinstance(each, dict):
-                return [shape(each)]
-            merge(merged, shape(each))
-        return [merged] if value else []
-    return type(value).__name__
-
-
-def merge(merged: dict[str, Any], other: dict[str, Any]) -> None:
-    """Add the keys of another element of the same list."""
-    for key, value in other.items():
-        known = merged.setdefault(key, value)
-        if isinstance(known, dict) and isinstance(value, dict):
-            merge(known, value)
-        elif isinstance(known, list) and isinstance(value, list) and value:
-            if known and isinstance(known[0], dict) and isinstance(value[0], dict):
-                merge(known[0], value[0])
-            elif not known:
-                known.append(value[0])
-
-
-def differences(ours: Any, theirs: Any, where: str) -> list[str]:
-    """Where two shapes differ and nobody said they would."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        found = [f"{where}.{key} is not QEMU's" for key in ours.keys() - theirs.keys() - NEWER] + [
-            f"{where}.{key} is missing" for key in theirs.keys() - ours.keys() - OLDER_OR_NOT_HERE
-        ]
-        for key in ours.keys() & theirs.keys():
-            found += differences(ours[key], theirs[key], f"{where}.{key}")
-        return found
-    if isinstance(ours, list) and isinstance(theirs, list):
-        return differences(ours[0], theirs[0], f"{where}[]") if ours and theirs else []
-    return [] if ours == theirs else [f"{where} is {ours}, QEMU's is {theirs}"]
-
-
 def test_answers_have_the_keys_and_types_of_qemus(
     qemu: Path, ours: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -209,7 +173,7 @@ def test_answers_have_the_keys_and_types_of_qemus(
             continue  # loads all modules: those of another QEMU that is installed end this one
         message = {"execute": command, "arguments": arguments}
         (theirs,), (mine,) = theirs_wire.ask(message), our_wire.ask(message)
-        found += differences(shape(mine), shape(theirs), command)
+        found += differences(shape(mine), shape(theirs), command, NEWER, OLDER_OR_NOT_HERE)
     theirs_wire.close()
     our_wire.close()
     assert not found, "\n".join(map(str, found))
@@ -380,3 +344,22 @@ def test_the_human_monitor_speaks_like_qemus(qemu: Path, ours: Path) -> None:
         ])  # fmt: skip
         wire.close()
     assert texts[1] == texts[0]
+
+
+LIFE = (
+    *("cont", "cont", "query-status", "stop", "stop", "query-status", "system_reset"),
+    *("query-status", "cont", "system_reset", "system_powerdown", "query-status"),
+)
+
+
+def test_events_and_run_states_follow_commands_as_in_qemu(qemu: Path, ours: Path) -> None:
+    told = []
+    for path in (qemu, ours):
+        wire = Wire(path)
+        wire.ask(NEGOTIATE)
+        told.append([(each, wire.ask_all({"execute": each})) for each in LIFE])
+        wire.close()
+    for answers in told[0]:  # a member of QEMU 7.2
+        for answer in answers[1]:
+            answer.get("return", {}).pop("singlestep", None)
+    assert told[1] == told[0]

@@ -113,6 +113,8 @@ class SaneDriver(RuleBasedStateMachine):
         self.translated = False
         self.break_seen = False
         self.held: set[str] = set()
+        self.told: set[str] = set()
+        self.owed: dict[str, bytes] = {}
 
     @initialize(translated=st.booleans())
     def start(self, translated: bool) -> None:
@@ -122,19 +124,29 @@ class SaneDriver(RuleBasedStateMachine):
     @rule(qcode=st.sampled_from(PLAIN_KEYS), down=st.booleans())
     def key(self, qcode: str, down: bool) -> None:
         codes = sequence(qcode, down, 2, frozenset(self.held))
-        swallowed = self.translated and self.expected and self.break_seen
-        waiting = len(self.expected) - bool(swallowed)
         if qcode == "shift":
             (self.held.add if down else self.held.discard)(qcode)
-        if self.scanning and waiting + len(codes) <= QUEUE_BYTES:
-            self.expected.extend(codes)
+        if self.scanning:
+            if not self.owed and len(codes) <= self.room():
+                self.expected.extend(codes)
+                (self.told.add if down else self.told.discard)(qcode)
+            elif not down and qcode in self.told:
+                self.told.remove(qcode)
+                self.owed[qcode] = codes
         self.pc.router.key(qcode, down)
         self.note_swallowed()
+
+    def room(self) -> int:
+        swallowed = self.translated and self.expected and self.break_seen
+        return QUEUE_BYTES - len(self.expected) + bool(swallowed)
 
     def note_swallowed(self) -> None:
         """With translation the controller takes a break prefix as soon as it is next."""
         at_head = bool(self.expected) and self.expected[0] == 0xF0
         self.break_seen = self.translated and at_head
+        while self.owed and len(codes := next(iter(self.owed.values()))) <= self.room():
+            self.expected.extend(codes)
+            del self.owed[next(iter(self.owed))]
 
     def next_byte(self) -> int:
         value = self.expected.popleft()
@@ -159,6 +171,8 @@ class SaneDriver(RuleBasedStateMachine):
         """Answers come first; some commands drop what waits."""
         if command in DROPPING:
             self.expected.clear()
+            self.told.clear()
+            self.owed.clear()
             self.scanning = command != 0xF5
         elif command == 0xF4:
             self.scanning = True

@@ -116,6 +116,8 @@ def test_a_client_can_harm_nobody_but_itself(
             if pipe.closed or not pipe.reading:
                 break
             bad.data_received(part)
+            while bad._rest is not None:
+                await asyncio.sleep(0)
             rig.console.fill(0, 0, 50, 40, number)
             rig.watch.refresh()
             # One chunk of messages may overshoot; then it is not read from any more.

@@ -5,6 +5,8 @@ with monitored_vm(tmp_path) as vm, vm.qmp() as qmp:
     qmp.execute("stop")
 """
 
+import json
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +17,9 @@ from typing import Any
 
 from profiler.qemu.qmp import Qmp
 from tests.support.rig import somebody_listens, wait_until
-from tests.support.vm import ENDLESS, Vm
+from tests.support.vm import ENDLESS, Vm, make_image
+
+DISK_BYTES = 1 << 20
 
 
 @dataclass
@@ -49,6 +53,69 @@ def monitored_vm(tmp_path: Path, *options: str, append: str = ENDLESS) -> Iterat
         for pipe in (vm.process.stdout, vm.process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+@contextmanager
+def everything(folder: Path) -> Iterator[MonitoredVm]:
+    """A machine with everything that a command could be about."""
+    image = make_image(folder / "disk.img", DISK_BYTES)
+    with monitored_vm(
+        folder,
+        "--smp", "2",
+        "--object", "iothread,id=io0",
+        "--drive", f"file={image},id=d0,iothread=io0",
+        "--framebuffer", "640x480",
+        "--vnc", "127.0.0.1:0,to=99,password=on",
+    ) as vm:  # fmt: skip
+        yield vm
+
+
+class Wire:
+    """A connection by hand: sees the order of events and replies."""
+
+    def __init__(self, path: Path, oob: bool = False) -> None:
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(str(path))
+        self._lines = self.socket.makefile("rb")
+        self.greeting = self.read()
+        arguments = {"enable": ["oob"]} if oob else {}
+        self.send({"execute": "qmp_capabilities", "arguments": arguments})
+        assert self.read() == {"return": {}}
+
+    def send(self, message: dict[str, Any]) -> None:
+        """A message."""
+        self.socket.sendall(json.dumps(message).encode())
+
+    def read(self) -> dict[str, Any]:
+        """The next answer or event."""
+        line = self._lines.readline()
+        assert line.endswith(b"\r\n")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def until_reply(self, message: dict[str, Any]) -> list[Any]:
+        """Names of events, then the reply."""
+        self.send(message)
+        found: list[Any] = []
+        while True:
+            answer = self.read()
+            if "event" not in answer:
+                return [*found, answer]
+            found.append(answer["event"])
+
+    def events_so_far(self) -> list[dict[str, Any]]:
+        """Events that came before the answer to a question."""
+        self.send({"execute": "query-status"})
+        found = []
+        while "event" in (answer := self.read()):
+            found.append(answer)
+        return found
+
+    def close(self) -> None:
+        """Hang up."""
+        self._lines.close()
+        self.socket.close()
 
 
 class Schema:

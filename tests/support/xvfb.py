@@ -36,8 +36,9 @@ class Xvfb:
     def __enter__(self) -> Self:
         reading, writing = os.pipe()
         command = [PROGRAM, "-displayfd", str(writing), "-screen", "0", self._size]
+        # Without -noreset it starts anew when its last client leaves, and refuses others meanwhile.
         self._process = subprocess.Popen(
-            [*command, "-nolisten", "tcp"],
+            [*command, "-nolisten", "tcp", "-noreset"],
             pass_fds=(writing,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -136,6 +136,7 @@ def test_the_page_and_the_verdict_speak_of_the_screen() -> None:
     text = console.export_text()
     assert "Moving VNC encoding from vnc-mainloop to vnc-worker pays" in text
     assert "4 VNC viewers, tight" in text
+    assert "3 vCPUs" in text
     assert "screen updates, 1/s" in text
     assert max(map(len, text.splitlines())) <= 80
     assert busy_threads(result) == 3 + 1 + 1 + 2

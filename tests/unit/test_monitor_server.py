@@ -257,6 +257,17 @@ def test_the_end_hangs_up_and_takes_the_sockets_away(tmp_path: Path) -> None:
     wait_until(lambda: "IO mon_iothread" not in thread_names(), "the thread's end")
 
 
+def test_a_port_that_the_host_chose_is_told(tmp_path: Path) -> None:
+    tcp = MonitorOptions("--qmp", host="127.0.0.1", port=0)
+    rig = Rig(tcp, MonitorOptions("--qmp", tmp_path / "qmp"))
+    (note,) = rig.monitors.notes()
+    where, _, port = note.rpartition(":")
+    assert where == "--qmp: 127.0.0.1"
+    with socket.create_connection(("127.0.0.1", int(port)), 20) as found:
+        assert "QMP" in read(found)[0]
+    rig.close()
+
+
 def test_a_monitor_that_cannot_listen_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(VmmError, match="No such file"):
         Rig(

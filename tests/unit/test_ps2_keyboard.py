@@ -116,6 +116,28 @@ def test_a_full_queue_takes_no_part_of_a_key(pc: Pc) -> None:
     assert pc.read() == "e0 6b e0 f0 6b"
 
 
+def test_no_key_stays_down_because_its_release_found_no_room(pc: Pc) -> None:
+    for _ in range(5):
+        pc.press("a")  # 1 and 2 bytes
+    pc.router.key("b", True)
+    assert pc.keyboard.room() == 0
+    pc.router.key("b", False)
+    pc.router.key("c", True)
+    pc.router.key("c", False)
+    assert pc.read() == "1c f0 1c " * 5 + "32 f0 32"
+    pc.press("c")
+    assert pc.read() == "21 f0 21"
+
+
+def test_a_keyboard_that_is_reset_owes_nothing(pc: Pc) -> None:
+    for _ in range(5):
+        pc.press("a")
+    pc.press("b")
+    assert pc.kbd(0xFF) == "fa aa"
+    pc.press("c")
+    assert pc.read() == "21 f0 21"
+
+
 def test_room_for_a_short_key_is_used_where_a_long_one_did_not_fit(pc: Pc) -> None:
     for _ in range(3):
         pc.press("right")

@@ -8,6 +8,7 @@ from vmm.display.rfb.security import (
     new_challenge,
     response_is_right,
 )
+from vmm.display.vnc.password import Password
 
 
 def test_the_response_is_des_with_reversed_bits() -> None:
@@ -83,3 +84,13 @@ def test_patience_does_not_overflow_the_wait() -> None:
     for _ in range(5000):
         assert limiter.begin("a")
         clock.now += 301
+
+
+def test_addresses_of_one_ipv6_network_guess_as_one() -> None:
+    password = Password(lambda: 0.0)
+    for number in range(AttemptLimiter.FREE_ATTEMPTS):
+        assert password.refusal(f"2001:db8::{number:x}") is None
+    assert password.refusal("2001:db8::ffff:1") is not None
+    assert password.refusal("2001:db8:0:1::1") is None
+    assert [password.refusal(f"192.0.2.{number}") for number in range(9)] == [None] * 9
+    assert [password.refusal("") for _ in range(9)].count(None) == AttemptLimiter.FREE_ATTEMPTS

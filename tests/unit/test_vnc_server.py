@@ -3,6 +3,7 @@
 
 import asyncio
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ import pytest
 
 from tests.support.rig import thread_names
 from tests.support.vnc import RAW, FakeCursor, Rig, serve
+from vmm.display.encodings import ClientEncoder
+from vmm.display.vnc import jobs
+from vmm.display.vnc.rectangles import Rect
+from vmm.display.vnc.wishes import Wishes
 
 DESKTOP_SIZE, LAST_RECT, CURSOR, EXTENDED_SIZE = -223, -224, -239, -308
 EXTENDED_KEY, LED_STATE, POINTER_MOTION, FENCE, CONTINUOUS = -258, -261, -257, -312, -313
@@ -291,6 +296,58 @@ def test_the_interval_grows_while_nothing_changes_and_shrinks_again(tmp_path: Pa
         assert rig.watch.interval == 1.0
 
     serve(tmp_path, scenario, inline=True)
+
+
+def test_a_size_asked_for_by_a_client_that_knows_no_sizes_is_not_answered(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        client = await rig.client(RAW)
+        client.send("BxHHBx", 251, 80, 50, 1, tail=bytes(16))
+        client.send("B3xIB", 248, 1 << 31, 0)
+        assert (await client.unpack("B3xIB"))[0] == 248
+        assert rig.console.wanted is None
+
+    serve(tmp_path, scenario)
+
+
+def test_a_refresh_that_found_the_worker_busy_comes_before_its_next_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "REFRESH_BASE_SECONDS", 20.0)
+
+    async def scenario(rig: Rig) -> None:
+        await rig.client(RAW)
+        await rig.until("VNC_INITIALIZED")
+        screen = rig.watch.screen
+        job = jobs.Job(
+            screen, [Rect(0, 0, 100, 60)], ClientEncoder(), Wishes().settings(False), print
+        )
+        with ThreadPoolExecutor(1) as worker:
+            with screen.lock:
+                rig.console.noise(5)
+                rig.watch.refresh()
+                result = worker.submit(jobs.run_job, job)
+            rig.watch.catch_up()
+            pixels = np.frombuffer(result.result(20).data, "<u4", 100 * 60, 16).reshape(60, 100)
+        np.testing.assert_array_equal(pixels, rig.console.surface.pixels & 0xFFFFFF)
+        refreshes = rig.watch.refreshes
+        rig.watch.catch_up()
+        assert rig.watch.refreshes == refreshes, "there is nothing to catch up with"
+
+    serve(tmp_path, scenario)
+
+
+def test_a_job_of_a_screen_that_is_no_more_waits_for_nothing(tmp_path: Path) -> None:
+    async def scenario(rig: Rig) -> None:
+        await rig.client(RAW)
+        await rig.until("VNC_INITIALIZED")
+        old = rig.watch.screen
+        with old.lock:
+            rig.watch.refresh()
+        assert not old.turn.is_set()
+        rig.console.switch(33, 44)
+        assert old.turn.is_set()
+
+    serve(tmp_path, scenario)
 
 
 def test_a_refresh_does_not_wait_for_the_worker(tmp_path: Path) -> None:

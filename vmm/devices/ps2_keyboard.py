@@ -41,6 +41,10 @@ class Ps2Keyboard(Ps2Device):
         self.scanning = True
         self.typematic = DEFAULT_TYPEMATIC
         self._modifiers: set[str] = set()
+        self._told: set[str] = set()
+        """Keys that the guest was told are down, and not yet that they are up."""
+        self._owed: dict[str, bytes] = {}
+        """Codes of releases of such keys that found no room."""
 
     def key(self, qcode: str, down: bool) -> None:
         """A key goes down (again) or up.
@@ -51,8 +55,31 @@ class Ps2Keyboard(Ps2Device):
         codes = sequence(qcode, down, self.scan_set, frozenset(self._modifiers))
         if qcode in MODIFIERS:
             (self._modifiers.add if down else self._modifiers.discard)(qcode)
-        if codes and self.scanning and self.send(codes):
+        if codes and self.scanning:
+            self._tell(qcode, down, codes)
+
+    def _tell(self, qcode: str, down: bool, codes: bytes) -> None:
+        """Queue the codes. Only presses are lost: a key must not stay down for the guest."""
+        told = qcode in self._told
+        if not down:
+            self._told.discard(qcode)
+        if not down and told and (self._owed or len(codes) > self.room()):
+            self._owed[qcode] = codes
+            return
+        if self._owed:  # what follows a release must not overtake it
+            self.dropped += len(codes)
+        elif self.send(codes):
+            if down:
+                self._told.add(qcode)
             self._output_ready()
+
+    def refill(self) -> None:
+        """Queue releases that found no room before."""
+        for qcode, codes in tuple(self._owed.items()):
+            if len(codes) > self.room():
+                return
+            self.send(codes)
+            del self._owed[qcode]
 
     def reset(self) -> None:
         """Power on. The keys that are held stay known: the user still holds them."""
@@ -61,6 +88,8 @@ class Ps2Keyboard(Ps2Device):
 
     def _defaults(self) -> None:
         self.clear()
+        self._told.clear()
+        self._owed.clear()
         self.scan_set = DEFAULT_SET
         self.scanning = True
         self.typematic = DEFAULT_TYPEMATIC

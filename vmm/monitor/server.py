@@ -75,11 +75,14 @@ class Monitors:
         for listener in self._listeners:
             self._thread.wait(self._serve(listener))
 
-    @property
-    def ports(self) -> list[int]:
-        """The port of each TCP monitor, in the order of the options."""
-        addresses = [each.socket.getsockname() for each in self._listeners]
-        return [int(address[1]) for address in addresses if isinstance(address, tuple)]
+    def notes(self) -> list[str]:
+        """A line for each monitor whose port the host chose."""
+        chosen = [each for each in self._listeners if each.options.path is None]
+        return [
+            f"{each.options.option}: {each.options.host}:{each.socket.getsockname()[1]}"
+            for each in chosen
+            if each.options.port == 0
+        ]
 
     async def _serve(self, listener: _Listener) -> None:
         loop = asyncio.get_running_loop()

@@ -23,11 +23,6 @@ class MonitorThread:
         self.loop = asyncio.new_event_loop()
         self._thread: NamedThread = spawn(NAME, lib.BQLREC_ROLE_IOTHREAD, recorder, self._run)
 
-    @property
-    def tid(self) -> int:
-        """OS thread id."""
-        return self._thread.tid
-
     def _run(self) -> None:
         try:
             self.loop.run_forever()

@@ -24,7 +24,7 @@ class Acceptor:
         self,
         loop: asyncio.AbstractEventLoop,
         listener: Listener,
-        protocol: Callable[[], asyncio.Protocol],
+        protocol: Callable[[], asyncio.BufferedProtocol],
     ) -> None:
         self.listener = listener
         self._loop = loop

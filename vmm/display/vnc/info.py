@@ -34,14 +34,18 @@ class Endpoint:
 
 
 def endpoint(family: int, address: Any, websocket: bool) -> Endpoint:
-    """An Endpoint from a socket's family and address, both as Python's socket module has them."""
+    """An Endpoint from a socket's family and address, both as Python's socket module has them.
+
+    Args:
+        address: None of a peer that went before it was asked who it is.
+    """
+    if address is None:
+        return Endpoint("", "", "unknown", websocket)
     if family in (socket.AF_INET, socket.AF_INET6):
         name = "ipv4" if family == socket.AF_INET else "ipv6"
         return Endpoint(str(address[0]), str(address[1]), name, websocket)
     if family == socket.AF_UNIX:
-        path = (
-            address.decode(errors="replace") if isinstance(address, bytes) else str(address or "")
-        )
+        path = address.decode(errors="replace") if isinstance(address, bytes) else str(address)
         return Endpoint("", path, "unix", websocket)
     return Endpoint("", "", "unknown", websocket)
 

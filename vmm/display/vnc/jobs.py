@@ -11,7 +11,7 @@ from vmm.display.encodings import ClientEncoder, Payload
 from vmm.display.pixels import PixelFormat
 from vmm.display.rfb.server_messages import framebuffer_update
 from vmm.display.vnc.rectangles import Rect
-from vmm.display.vnc.screen import ServerScreen
+from vmm.display.vnc.screen import REFRESH_BASE_SECONDS, ServerScreen
 from vmm.display.vnc.scroll import ScrollTracker
 
 log = logging.getLogger("vmm.vnc")
@@ -65,6 +65,9 @@ class JobSink(Protocol):
 
 def run_job(job: Job) -> JobResult:
     """Encode a job, holding its screen's lock. Raises nothing: an error is in the result."""
+    # Clients that ask without pause keep the worker busy: without turns it would have the lock
+    # nearly always, and nobody would see anything new.
+    job.screen.turn.wait(REFRESH_BASE_SECONDS)
     started = time.perf_counter_ns()
     data, count, error = b"", 0, None
     try:

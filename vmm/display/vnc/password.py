@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A display's password: set by a monitor or from a file, may expire, guessed slowly."""
 
+import ipaddress
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -63,12 +64,23 @@ class Password:
 
     def refusal(self, host: str) -> str | None:
         """Why this host may not try now; counts as an attempt."""
-        return None if self._limiter.begin(host) else "too many attempts, wait and try again"
+        return (
+            None if self._limiter.begin(_guesser(host)) else "too many attempts, wait and try again"
+        )
 
     def check(self, host: str, challenge: bytes, response: bytes) -> bool:
         """Whether the response fits; a success forgets the host's attempts."""
         expired = self._expires is not None and self._wall() >= self._expires
         right = response_is_right(self._password, challenge, response) and not expired
         if right:
-            self._limiter.succeeded(host)
+            self._limiter.succeeded(_guesser(host))
         return right
+
+
+def _guesser(host: str) -> str:
+    """Whose attempts count together: an IPv6 host can have all 2**64 addresses of its network."""
+    try:
+        address = ipaddress.IPv6Address(host)
+    except ValueError:
+        return host
+    return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))

@@ -30,6 +30,9 @@ class ServerScreen:
         self.width = width
         self.height = height
         self.lock = threading.Lock()
+        self.turn = threading.Event()
+        """Not set while a refresh wants the lock: the next job lets it go first."""
+        self.turn.set()
         # Rows are padded to whole tiles, so that tiles are a reshape away.
         self._pixels = np.zeros((height, -(-width // TILE) * TILE), np.uint32)
 
@@ -133,6 +136,7 @@ class ScreenWatch:
         screen = self.screen
         if not screen.lock.acquire(blocking=False):
             self.lock_misses += 1
+            screen.turn.clear()
             self.interval = REFRESH_BASE_SECONDS
             return
         try:
@@ -140,6 +144,7 @@ class ScreenWatch:
             tiles = screen.update_locked(self.console.surface.pixels, rows)
         finally:
             screen.lock.release()
+            screen.turn.set()
         self.refreshes += 1
         dirty = bool(tiles.any())
         rectangles = sum(viewer.tiles_changed(tiles) for viewer in tuple(self._viewers))
@@ -147,6 +152,11 @@ class ScreenWatch:
             self.interval = max(self.interval / 2, REFRESH_BASE_SECONDS)
         else:
             self.interval = min(self.interval + REFRESH_STEP_SECONDS, REFRESH_MAX_SECONDS)
+
+    def catch_up(self) -> None:
+        """A job has ended: refresh, if that was in vain because of it."""
+        if not self.screen.turn.is_set():
+            self.refresh()
 
     def surface_switched(self) -> None:
         """From the console: a mode change."""
@@ -166,6 +176,7 @@ class ScreenWatch:
         with fresh.lock:  # nobody else has it yet
             fresh.update_locked(surface.pixels, self.console.dirty_rows())
         self.screen = fresh
+        screen.turn.set()
         for viewer in tuple(self._viewers):
             viewer.screen_replaced()
 

@@ -239,7 +239,11 @@ class VncServer:
 
     def client_initialised(self, client: VncClient, shared: bool) -> bool:
         """Apply the sharing policy, QEMU's; False: the client may not stay."""
-        others = [each for each in self._clients if each is not client and each.updates is not None]
+        others = [
+            each
+            for each in self._clients
+            if each is not client and each.updates is not None and not each.connection.closing
+        ]
         policy = self.options.share
         if policy is Share.FORCE_SHARED and not shared:
             client.connection.close("this display is shared, the client wants it for itself")

@@ -149,6 +149,8 @@ class ClientUpdates:
 
     def desktop_size(self, event: SetDesktopSize) -> None:
         """Ask the guest for another size; it decides, later."""
+        if Pseudo.EXTENDED_DESKTOP_SIZE not in self.wishes.pseudo:
+            return  # it would not understand the answer
         self._size_status = SizeStatus.INVALID_LAYOUT
         if event.screens == 1:
             try:
@@ -256,6 +258,7 @@ class ClientUpdates:
             before.bytes + len(result.data),
             before.encode_ns + result.nanoseconds,
         )
+        self._watch.catch_up()
         self.push()
 
     def _set_room(self) -> None:
