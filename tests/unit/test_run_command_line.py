@@ -2,6 +2,8 @@
 """``bqlscope run``'s command line: QEMU's spellings, what is answered, and the help page."""
 
 import re
+import shutil
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from vmm.cmdline.given import OptionError
 from vmm.cmdline.qemu_names import ANSWERS, HARMLESS, OTHERWISE
 from vmm.commands.run import run
 
+QEMU = "qemu-system-x86_64"
 MICRO = ("-kernel", "micro")
 HELP_PAGE = Path(__file__).with_name("run_help.txt")
 ANY_TEXT = st.text(st.characters(exclude_characters="\0"), max_size=12)
@@ -92,6 +95,22 @@ def test_options_that_qemu_has_and_we_do_not_are_answered(name: str) -> None:
     with pytest.raises(click.UsageError) as caught:
         config_of(*MICRO, f"-{name}", "x")
     assert caught.value.message == f"-{name}: {ANSWERS[name]}"
+
+
+@pytest.mark.skipif(shutil.which(QEMU) is None, reason="needs a QEMU to ask")
+def test_no_option_of_qemu_is_unheard_of() -> None:
+    page = subprocess.run([QEMU, "-help"], capture_output=True, text=True, check=True).stdout
+    names = set(re.findall(r"^--?([A-Za-z0-9][\w-]*)", page, re.MULTILINE))
+    assert len(names) > 100
+    unheard_of = []
+    for name in sorted(names):
+        try:
+            config_of(*MICRO, f"-{name}", "x")
+        except (click.UsageError, click.exceptions.Exit) as error:
+            unheard_of += [name] * str(error).startswith("no such option")
+        except OptionError:
+            continue
+    assert not unheard_of
 
 
 @pytest.mark.parametrize(

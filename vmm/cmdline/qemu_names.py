@@ -16,6 +16,8 @@ HARMLESS: dict[str, tuple[str, ...] | None] = {
     "net": ("none",),
     "nic": ("none",),
     "parallel": ("none",),
+    "overcommit": ("mem-lock=off",),
+    "msg": ("timestamp=off",),
 }
 """By name without dashes: the values that ask for what is so; None: the option has no value."""
 
@@ -25,12 +27,18 @@ OTHERWISE = {
     "net": "there are no network devices: use -net none",
     "nic": "there are no network devices: use -nic none",
     "parallel": "there is no parallel port: use -parallel none",
+    "overcommit": "guest memory is never locked: leave it out",
+    "msg": "messages have no time stamp: leave it out",
 }
 """What to answer to another value of a harmless option."""
 
 _NO_FIRMWARE = "there is no firmware: -kernel boots a PVH kernel directly"
 _USE_DRIVE = "use -drive file=FILE (raw images, virtio-blk)"
 _NO_MIGRATION = "there is no migration"
+_NO_WINDOWS = "there are no windows: use -vnc"
+_NO_EMULATION = "there is no emulated CPU"
+_NO_BACKENDS = "guest memory is anonymous, there are no memory backends: leave it out"
+_NO_XEN = "there is KVM, and no Xen"
 ANSWERS = {
     "bios": _NO_FIRMWARE,
     "pflash": _NO_FIRMWARE,
@@ -59,7 +67,7 @@ ANSWERS = {
     "rtc": "there is no real-time clock",
     "gdb": "there is no gdb stub",
     "s": "there is no gdb stub",
-    "icount": "there is no emulated CPU",
+    "icount": _NO_EMULATION,
     "bt": "there are no Bluetooth devices",
     "fw_cfg": "there is no fw_cfg device",
     "smbios": _NO_FIRMWARE,
@@ -70,13 +78,48 @@ ANSWERS = {
     "chroot": "start it there",
     "dtb": "x86 machines have no device tree",
     "spice": "use -vnc",
-    "sdl": "there are no windows: use -vnc",
-    "curses": "there are no windows: use -vnc",
+    "sdl": _NO_WINDOWS,
+    "curses": _NO_WINDOWS,
     "audiodev": "there are no sound devices",
     "tpmdev": "there is no TPM",
     "fsdev": "there are no shared directories",
     "virtfs": "there are no shared directories",
     "D": "messages go to standard error",
     "watchdog": "there is no watchdog device",
+    "watchdog-action": "there is no watchdog device",
+    "L": _NO_FIRMWARE,
+    "option-rom": _NO_FIRMWARE,
+    "no-fd-bootchk": _NO_FIRMWARE,
+    "mem-path": _NO_BACKENDS,
+    "mem-prealloc": _NO_BACKENDS,
+    "full-screen": _NO_WINDOWS,
+    "portrait": _NO_WINDOWS,
+    "rotate": _NO_WINDOWS,
+    "k": "there are no keyboard layouts: leave it out",
+    "audio": "there are no sound devices",
+    "audio-help": "there are no sound devices",
+    "d": "there is no emulated CPU whose work could be logged: --trace has what there is",
+    "dfilter": _NO_EMULATION,
+    "plugin": _NO_EMULATION,
+    "seed": _NO_EMULATION,
+    "singlestep": _NO_EMULATION,
+    "debugcon": "there is no debug console: use -serial",
+    "echr": "a terminal is not shared with a monitor: use -qmp or -monitor with a socket",
+    "action": "use -no-reboot or -no-shutdown",
+    "preconfig": "use -S",
+    "add-fd": "name the file itself",
+    "set": "set the property on the object itself",
+    "qmp-pretty": "use -qmp, and bqlscope monitor to read it",
+    "enable-sync-profile": "the lock is always timed: leave it out",
+    "dump-vmstate": _NO_MIGRATION,
+    "iscsi": "only files and block devices of this host work",
+    "mtdblock": _USE_DRIVE,
+    "win2k-hack": "there are no IDE disks: leave it out",
+    "async-teardown": "guest memory is freed when the process ends: leave it out",
+    "compat": "there are no deprecated interfaces: leave it out",
+    "xen-attach": _NO_XEN,
+    "xen-domid": _NO_XEN,
+    "xen-domid-restrict": _NO_XEN,
+    "version": "use bqlscope --version",
 }
 """By name without dashes: the one-line answer."""
