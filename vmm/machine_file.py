@@ -17,6 +17,7 @@ from vmm.cmdline.given import Given, OptionError, Setting
 from vmm.cmdline.toml_lines import Key, KeyLines
 
 MAX_BYTES = 64 << 10
+MAX_DEPTH = 32  # tables and lists in each other
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ def _read(path: Path) -> str:
     if len(data) > MAX_BYTES:
         raise OptionError(f"{path}: larger than {MAX_BYTES >> 10} KiB: not a machine file")
     try:
-        return data.decode()
+        return data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         raise OptionError(f"{path}:{line}: is not UTF-8 text: not a machine file") from None
@@ -78,8 +79,12 @@ class _Reader:
             content = tomllib.loads(self.text)
         except tomllib.TOMLDecodeError as error:
             raise _syntax_error(self.path, error, self.text) from None
+        except ValueError:  # Python's limit for the digits of an integer
+            raise OptionError(f"{self.path}: a number is too long: not a machine file") from None
         except RecursionError:
-            raise OptionError(f"{self.path}: nested too deeply: not a machine file") from None
+            content = None
+        if content is None or _is_deep(content):
+            raise OptionError(f"{self.path}: nested too deeply: not a machine file")
         found: dict[str, list[Setting]] = {}
         tables: dict[str, list[Given]] = {}
         for name, value in content.items():
@@ -158,6 +163,15 @@ def load_machine_file(path: Path, options: Iterable[RunOption]) -> FileSettings:
 
 def _as_it_is(value: Any, _base: Path) -> Any:
     return value
+
+
+def _is_deep(content: object) -> bool:
+    """Whether it is nested deeper than MAX_DEPTH; what comes after this recurses."""
+    level: list[Any] = [content]
+    for _ in range(MAX_DEPTH):
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for each in inside for value in each if isinstance(value, dict | list)]
+    return bool(level)
 
 
 def _in(toml: str, section: str) -> bool:

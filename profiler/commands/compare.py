@@ -30,7 +30,7 @@ from profiler.compare.runner import Runner
 from profiler.compare.table import WIDTH
 from profiler.compare.verdict import build_verdict
 from profiler.compare.vmm import Vmm
-from profiler.compare.workload import RW_MODES, VNC_ENCODINGS, Drive, Workload, parse_size
+from profiler.compare.workload import DRAWINGS, RW_MODES, VNC_ENCODINGS, Drive, Workload, parse_size
 from profiler.errors import UserError
 
 VMMS = ("bqlscope", "qemu")
@@ -158,6 +158,13 @@ def _size(_ctx: click.Context, _param: click.Parameter, value: str) -> int:
     default="tight",
     show_default=True,
     help="The encoding these viewers ask for.",
+)
+@click.option(
+    "--vnc-draw",
+    type=click.Choice(DRAWINGS),
+    default="text",
+    show_default=True,
+    help="What the guest draws, 30 times a second: a line of text, or ever more of the screen.",
 )
 @click.option(
     "--irq",

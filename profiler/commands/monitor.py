@@ -84,7 +84,8 @@ def plain_address(text: str) -> str:
     """An address without what `--qmp` has around it: `unix:` or `tcp:`, `,server=on,wait=off`."""
     for kind in ("unix:", "tcp:"):
         if text.startswith(kind):
-            return text.removeprefix(kind).partition(",")[0]
+            words = text.removeprefix(kind).replace(",,", "\0")  # a comma in a path is doubled
+            return words.partition(",")[0].replace("\0", ",")
     return text
 
 

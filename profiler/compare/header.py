@@ -52,7 +52,9 @@ def _workload_line(result: Result) -> Line:
     work = result.plan.workload
     text = f"{work.rw} {size_text(work.block_size)}, queue depth {work.iodepth}"
     if work.vnc_clients:
-        text += f"; {counted(work.vnc_clients, 'VNC viewer')}, {work.vnc_encoding}"
+        text += (
+            f"; {counted(work.vnc_clients, 'VNC viewer')} of {work.vnc_draw}, {work.vnc_encoding}"
+        )
     return "workload", text
 
 

@@ -282,6 +282,7 @@ def _plan(node: _Node) -> Plan:
             accel=work.at("accel").text(),
             vnc_clients=work.at("vnc_clients").integer() if work.has("vnc_clients") else 0,
             vnc_encoding=work.at("vnc_encoding").text() if work.has("vnc_encoding") else "tight",
+            vnc_draw=work.at("vnc_draw").text() if work.has("vnc_draw") else "text",
         ),
         drive=Drive(
             path=Path(drive.at("path").maybe_text() or ""),

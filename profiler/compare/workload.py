@@ -16,6 +16,8 @@ MAX_POLL_NS = 1_000_000_000
 MAX_VNC_CLIENTS = 32
 VNC_ENCODINGS = {"raw": 0, "hextile": 5, "zlib": 6, "tight": 7, "zrle": 16}
 """Numbers of the RFB encodings a viewer may ask for."""
+DRAWINGS = ("text", "scroll", "fill", "pattern", "noise")
+"""What the guest can draw; see vmm/guest/README.md."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Workload:
     accel: str = "auto"
     vnc_clients: int = 0
     vnc_encoding: str = "tight"
+    vnc_draw: str = "text"
 
     def __post_init__(self) -> None:
         checks = (
@@ -65,6 +68,7 @@ class Workload:
                 self.vnc_encoding in VNC_ENCODINGS,
                 f"--vnc-encoding must be one of {', '.join(VNC_ENCODINGS)}",
             ),
+            (self.vnc_draw in DRAWINGS, f"--vnc-draw must be one of {', '.join(DRAWINGS)}"),
         )
         for holds, message in checks:
             if not holds:
@@ -96,7 +100,7 @@ class Workload:
             "marks": 1,
         }
         if self.vnc_clients:
-            pairs |= {"draw": 1, "draw_cpu": self.smp}
+            pairs |= {"draw": 1, "draw_cpu": self.smp, "draw_kind": self.vnc_draw}
         return " ".join(f"{key}={value}" for key, value in pairs.items())
 
 

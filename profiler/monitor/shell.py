@@ -19,12 +19,17 @@ from profiler.errors import UserError
 from profiler.monitor.client import MonitorClient
 from profiler.monitor.completion import HmpCompleter, QmpCompleter
 from profiler.monitor.syntax import QmpCommand, parse_line
-from profiler.qemu.qmp import QmpClosedError
+from profiler.qemu.qmp import QmpClosedError, QmpTimeoutError
 
 HISTORY_LINES = 1000
+COMPLETION_SECONDS = 2.0  # for the words that Tab completes; who comes to a stuck machine goes on
 ENDING_SECONDS = 2.0  # a machine that is to end hangs up within that, or not at all
 _ENDING = ("quit", "q")
 _SECRET = ("password",)
+_STUCK = """\
+The main loop does not answer, so Tab completes nothing. A machine of bqlscope
+tells who holds its lock even so: {"exec-oob": "x-query-bql"}
+"""
 
 
 class Completer(Protocol):
@@ -144,15 +149,19 @@ class Shell:
             self._output.text("\n(not waiting for the answer)\n")
 
     def _completer(self) -> Completer:
-        if self._human:
-            texts = [self._help("help"), self._help("help info")]
-            return HmpCompleter(*texts)
-        reply = self._client.execute(QmpCommand("query-qmp-schema"), self._timeout)
+        try:
+            if self._human:
+                return HmpCompleter(self._help("help"), self._help("help info"))
+            command = QmpCommand("query-qmp-schema")
+            reply = self._client.execute(command, COMPLETION_SECONDS)
+        except QmpTimeoutError:
+            self._output.text(_STUCK)
+            return HmpCompleter("", "") if self._human else QmpCompleter([])
         return QmpCompleter(reply.get("return") or [])
 
     def _help(self, line: str) -> str:
         command = QmpCommand("human-monitor-command", {"command-line": line})
-        return str(self._client.execute(command, self._timeout).get("return", ""))
+        return str(self._client.execute(command, COMPLETION_SECONDS).get("return", ""))
 
 
 @contextmanager

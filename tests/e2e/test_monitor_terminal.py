@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """`bqlscope monitor` as a person uses it: on a terminal, with a machine at the other end."""
 
+import os
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from profiler.qemu.qmp import Qmp
 from tests.support.monitors import MonitoredVm, monitored_vm
+from tests.support.rig import somebody_listens, wait_until
 from tests.support.tmux import Tmux
 
 pytestmark = pytest.mark.kvm
@@ -75,3 +79,28 @@ def test_the_human_monitor_on_a_terminal(machine: MonitoredVm, terminal: Tmux) -
     terminal.wait_for("VM status: running")
     terminal.say("quit")
     terminal.wait_for_prompt()
+
+
+def test_who_comes_while_the_lock_is_stuck_is_told_who_holds_it(
+    terminal: Tmux, tmp_path: Path
+) -> None:
+    """A Python device sleeps under the lock for longer than anybody here waits."""
+    path = tmp_path / "qmp"
+    program = ("tests/support/slow_device.py", str(tmp_path / "r.bql"), "kvm", "600", str(path))
+    root = Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    process = subprocess.Popen([sys.executable, *program], cwd=root, env=environment)
+    try:
+        wait_until(lambda: somebody_listens(path), "the monitor")
+        with Qmp(str(path)) as other:
+            other.execute("cont")
+            terminal.run(*MONITOR, str(path))
+            terminal.wait_for("The main loop does not answer")
+            terminal.wait_for("(qmp)")
+            terminal.say('{"exec-oob": "x-query-bql"}')
+            terminal.wait_for('"site": "slow-device"')
+            terminal.type("C-d")
+            terminal.wait_for_prompt()
+    finally:
+        process.kill()
+        process.wait()

@@ -84,6 +84,8 @@ def test_the_vcpu_that_draws_must_fit_too() -> None:
 def test_an_unknown_encoding_is_refused() -> None:
     with pytest.raises(PlanError, match="--vnc-encoding must be one of raw, hextile"):
         Workload(vnc_encoding="vp9")
+    with pytest.raises(PlanError, match="--vnc-draw must be one of text, scroll"):
+        Workload(vnc_draw="cats")
 
 
 def test_the_machine_starts_paused_behind_the_viewers_and_the_guest_draws() -> None:
@@ -95,7 +97,7 @@ def test_the_machine_starts_paused_behind_the_viewers_and_the_guest_draws() -> N
     assert words[words.index("--vnc-encode") + 1] == "mainloop"
     assert words[words.index("--qmp") + 1] == "unix:/r/qmp"
     assert "-S" in words
-    assert words[words.index("--append") + 1].endswith(" draw=1 draw_cpu=2")
+    assert words[words.index("--append") + 1].endswith(" draw=1 draw_cpu=2 draw_kind=text")
     assert words[words.index("--append") + 1].startswith("smp=3 ")
     assert words[words.index("--smp") + 1] == "3"
     assert words[words.index("--drive") + 1].endswith(",iothread=io0")
@@ -135,7 +137,7 @@ def test_the_page_and_the_verdict_speak_of_the_screen() -> None:
     console.file.close()
     text = console.export_text()
     assert "Moving VNC encoding from vnc-mainloop to vnc-worker pays" in text
-    assert "4 VNC viewers, tight" in text
+    assert "4 VNC viewers of text, tight" in text
     assert "3 vCPUs" in text
     assert "screen updates, 1/s" in text
     assert max(map(len, text.splitlines())) <= 80
@@ -159,7 +161,8 @@ def test_a_saved_comparison_of_screens_can_be_read_again(tmp_path: Path) -> None
     (again,) = load_comparison(tmp_path).results
     assert again.plan.workload == result.plan.workload
     assert again.estimates == result.estimates
-    del document["workload"]["vnc_clients"], document["workload"]["vnc_encoding"]
+    for key in ("vnc_clients", "vnc_encoding", "vnc_draw"):
+        del document["workload"][key]
     document["placements"] = (
         {  # as it was before there were screens
             name.removeprefix("vnc-"): {**own, "config": {**own["config"], "kind": name[4:]}}

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tests.support.run_config import config_of, config_of_file, run_options
 from vmm.block.backend import FileOptions
 from vmm.block.blockdev import NodeOptions
+from vmm.cmdline.dump import dump_machine
 from vmm.cmdline.given import OptionError
 from vmm.cmdline.toml_lines import KeyLines
 from vmm.cmdline.toml_text import key as toml_key
@@ -102,6 +103,16 @@ def test_file_names_are_relative_to_the_file(tmp_path: Path) -> None:
     (node,) = config.blockdevs
     assert isinstance(node.child, NodeOptions)
     assert node.child.file == FileOptions(filename=f"{tmp_path}/b.img", discard=False)
+
+
+def test_a_comma_in_the_name_of_a_folder_is_no_end_of_a_socket(tmp_path: Path) -> None:
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    text = '[qmp]\nlisten = ["unix:q", "unix:c,,d,server=on"]\n'
+    config = config_of_file(text, folder, "--kernel", "micro")
+    assert [each.path for each in config.monitors] == [folder / "q", folder / "c,d"]
+    dumped = dump_machine(config, run_options())
+    assert config_of_file(dumped, tmp_path).monitors == config.monitors
 
 
 def test_doors_into_a_machine_may_be_several(tmp_path: Path) -> None:
@@ -206,6 +217,29 @@ def test_a_file_that_is_no_machine_file_is_refused(tmp_path: Path) -> None:
         load_machine_file(image, run_options())
     with pytest.raises(OptionError, match="Is a directory"):
         load_machine_file(tmp_path, run_options())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[machine]\nmemory = " + "9" * 5000, "a number is too long"),
+        ("machine.smpp = " + "9" * 5000, "a number is too long"),
+        ("a." * 5000 + "b = 1", "nested too deeply"),
+        ("machine.x = " + "[" * 200 + "]" * 200, "nested too deeply"),
+        ("[[blockdev]]\n" + "file." * 900 + "driver = 'raw'", "nested too deeply"),
+    ],
+)
+def test_what_python_cannot_carry_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=rf"m\.toml: {words}"):
+        load_machine_file(path, run_options())
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    path.write_text("\ufeff[machine]\nsmp = 2\n", encoding="utf-8")
+    assert load_machine_file(path, run_options()).settings["machine.smp"].value == 2
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

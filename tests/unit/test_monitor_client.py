@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from profiler.commands.monitor import plain_address
 from profiler.errors import UserError
 from profiler.monitor.completion import HmpCompleter, QmpCompleter
 from profiler.monitor.syntax import LineError, QmpCommand, parse_line
@@ -113,6 +114,20 @@ def test_help_completes_lines_of_the_human_monitor() -> None:
     assert completer.complete("info st", "st") == ["status "]
     assert "sync-profile " in completer.complete("help ", "")
     assert completer.complete("stop ", "") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("vm.sock", "vm.sock"),
+        ("a,b", "a,b"),
+        ("unix:vm.sock,server=on,wait=off", "vm.sock"),
+        ("unix:a,,b,server=on", "a,b"),
+        ("tcp:127.0.0.1:4444", "127.0.0.1:4444"),
+    ],
+)
+def test_an_address_may_be_what_the_machine_was_given(text: str, address: str) -> None:
+    assert plain_address(text) == address
 
 
 def bqlscope(*words: str, typed: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -17,6 +17,7 @@ from vmm.monitor.options import MonitorOptions, listen, parse_monitor, remove_so
         ("unix:/run/q", "/run/q", "", 0),
         ("unix:q,server=on,wait=off", "q", "", 0),
         ("unix:q,server,nowait", "q", "", 0),
+        ("unix:a,,b,server=on", "a,b", "", 0),
         ("tcp:127.0.0.1:4444,server=on,wait=off", None, "127.0.0.1", 4444),
         ("tcp:[::1]:0", None, "::1", 0),
         ("tcp::4444", None, "127.0.0.1", 4444),

@@ -22,6 +22,7 @@ from vmm.events import EventBus
 from vmm.monitor import connection
 from vmm.monitor.dispatcher import Dispatcher
 from vmm.monitor.hmp.connection import MAX_LINE, LineSession
+from vmm.monitor.json_stream import MAX_NESTING
 from vmm.monitor.options import MonitorOptions
 from vmm.monitor.server import MAX_CLIENTS, Monitors
 from vmm.trace import Trace
@@ -118,6 +119,19 @@ def test_a_client_is_greeted_while_the_main_loop_stands_still(rig: Rig, tmp_path
         assert read(found) == [{"return": {}}]
 
 
+def test_a_client_negotiates_while_the_main_loop_stands_still(rig: Rig, tmp_path: Path) -> None:
+    """Else nobody who comes late could ask who holds the lock."""
+    with client(tmp_path / "qmp") as found:
+        read(found)
+        found.sendall(b'{"execute": "stop", "id": 1}' + NEGOTIATE)
+        found.sendall(b'{"exec-oob": "x-query-bql"}{"execute": "query-name"}')
+        refused, negotiated, answer = read(found, 3)
+        assert (refused["error"]["class"], refused["id"]) == ("CommandNotFound", 1)
+        assert negotiated == {"return": {}}
+        assert "is not recorded" in answer["error"]["desc"]  # by this stub
+        rig.start()
+
+
 class Asker:
     """Keeps the answers it gets in a list of all."""
 
@@ -159,6 +173,38 @@ def test_requests_beyond_the_queue_wait_in_the_socket(rig: Rig, tmp_path: Path) 
         for number in range(200):
             found.sendall(json.dumps({"execute": "query-status", "id": number}).encode())
         assert [each["id"] for each in read(found, 200)] == list(range(200))
+
+
+@pytest.mark.parametrize(
+    "request_around",
+    [
+        b'{"execute": "query-version", "id": %s}',
+        b'{"exec-oob": "x-query-bql", "id": %s}',
+        b'{"execute": "qom-set", "arguments": {"path": "x", "property": "y", "value": %s}}',
+        b'{"execute": "nonsense", "arguments": %s}',
+        b'{"execute": "blockdev-add", "arguments": {"driver": "raw", "file": %s}}',
+    ],
+)
+@pytest.mark.parametrize("shape", [(b"[", b"1", b"]"), (b'{"driver":"raw","file":', b'"x"', b"}")])
+def test_any_depth_is_answered_or_refused(
+    rig: Rig,
+    tmp_path: Path,
+    request_around: bytes,
+    shape: tuple[bytes, bytes, bytes],
+) -> None:
+    """A value that can be read but not written would leave the client without an answer."""
+    rig.stub.trace.switch("*", True)
+    rig.start()
+    opened, inside, closed = shape
+    with client(tmp_path / "qmp") as found, found.makefile("rb") as lines:
+        found.sendall(NEGOTIATE)
+        assert "QMP" in json.loads(lines.readline())
+        assert json.loads(lines.readline()) == {"return": {}}
+        for depth in (MAX_NESTING - 3, MAX_NESTING, 990):
+            found.sendall(request_around % (opened * depth + inside + closed * depth) + b"\xff")
+            found.sendall(b'{"execute": "query-version", "id": "last"}')
+            while (answer := json.loads(lines.readline())).get("id") != "last":
+                assert "RecursionError" not in str(answer)
 
 
 def test_a_client_that_does_not_read_is_not_read_either_and_then_dropped(

@@ -119,7 +119,7 @@ def _monitors(option: str) -> Callable[[MachineConfig], object]:
 
 def _monitor(options: MonitorOptions) -> str:
     if options.path is not None:
-        return f"unix:{options.path.absolute()}"
+        return f"unix:{keyval.quote(str(options.path.absolute()))}"
     host = f"[{options.host}]" if ":" in options.host else options.host
     return f"tcp:{host}:{options.port}" + (",insecure=on" if options.insecure else "")
 

@@ -4,6 +4,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from vmm.keyval import quote
+
 
 def plain(value: str, base: Path) -> str:
     """A file name; ``-`` stays."""
@@ -19,6 +21,11 @@ def target(value: str, base: Path) -> str:
     """A target such as ``file:PATH`` or ``unix:PATH``; others stay."""
     kind, colon, name = value.partition(":")
     return f"{kind}:{base / name}" if colon and name and kind in ("file", "unix") else value
+
+
+def monitor(value: str, base: Path) -> str:
+    """Where a monitor listens: as a target, commas doubled."""
+    return target(value, Path(quote(str(base))))
 
 
 def vnc(value: str, base: Path) -> str:

@@ -90,7 +90,7 @@ def _monitor() -> list[RunOption]:
             metavar="unix:PATH|tcp:HOST:PORT",
             convert=partial(values.monitor, "--qmp"),
             toml="qmp.listen",
-            relative=relative.target,
+            relative=relative.monitor,
             help="Listen for QMP, QEMU's machine protocol; see 'bqlscope monitor'. Repeatable.",
         ),
         option(
@@ -100,7 +100,7 @@ def _monitor() -> list[RunOption]:
             metavar="unix:PATH|tcp:HOST:PORT",
             convert=partial(values.monitor, "--monitor"),
             toml="monitor.listen",
-            relative=relative.target,
+            relative=relative.monitor,
             help="Listen for the human monitor's commands, a line each. Repeatable.",
         ),
         option(

@@ -20,7 +20,7 @@ from typing import Any
 
 MAX_BYTES = 1 << 20  # of one value, white space not counted
 MAX_TOKENS = 1 << 16
-MAX_NESTING = 1024
+MAX_NESTING = 100  # what is taken is checked, written and shown by recursion; QEMU: 1024
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
 _IN_QUOTES = {

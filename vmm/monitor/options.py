@@ -27,12 +27,12 @@ class MonitorOptions:
 
 
 def parse_monitor(option: str, text: str) -> MonitorOptions:
-    """One ``--qmp`` or ``--monitor`` (``option``).
+    """One ``--qmp`` or ``--monitor`` (``option``); a comma in a path is doubled.
 
     Raises:
         VmmError: not of the form FORM.
     """
-    address, *words = text.split(",")
+    address, *words = (part.replace("\0", ",") for part in text.replace(",,", "\0").split(","))
     insecure = False
     for word in words:
         if word == "insecure=on":

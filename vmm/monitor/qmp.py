@@ -28,7 +28,11 @@ class QmpConnection(Connection):
         self.session.feed(data)
 
     def take(self) -> bool:
-        """Answer an OOB request here, hand an in-band one to the main loop."""
+        """Answer an OOB request here, hand an in-band one to the main loop.
+
+        Negotiation needs neither lock nor main loop: who comes to ask who holds the lock is let in
+        while it is held. What else is sent before is an error.
+        """
         request = self.session.next()
         if request is None:
             return False
@@ -38,6 +42,9 @@ class QmpConnection(Connection):
             reply = request.reply(self._registry.run_out_of_band(request, self._call))
             self._trace.emit("monitor_qmp_respond", reply.decode)
             self.write(reply)
+        elif not self.session.negotiated:
+            self.write(request.reply(self._registry.run_out_of_band(request, self._call)))
+            self.finished()
         else:
             self.submit(lambda: self._run(request))
         return True

@@ -46,11 +46,12 @@ machine. Either may be given several times; each takes 16 clients.
 * Requests are read, and out-of-band commands are answered, in a thread of their own
   (`IO mon_iothread`), which never takes the big lock. All other commands run in the main loop under
   the lock, one at a time for all clients, and wait while the lock is held elsewhere.
-* `x-query-bql` may be run out of band (`exec-oob`): it says who holds the lock while it is held.
+* `x-query-bql` may be run out of band (`exec-oob`): it says who holds the lock while it is held. So
+  can who connects only then: negotiation does not wait for the lock, as it does in QEMU.
 * Events come before the reply of the command that caused them. None of those here is among the ones
   that QEMU limits to one a second.
 * A client that does not read is not served further, and dropped when 4 MiB of events wait for it.
-* A message may have 1 MiB, 65536 tokens and a nesting depth of 1024; QEMU takes 64 MiB.
+* A message may have 1 MiB, 65536 tokens and a nesting depth of 100; QEMU takes 64 MiB and 1024.
 * `info sync-profile` is QEMU's table from our recording: the recorder counts all the time, `on`,
   `off` and `reset` choose what of that is shown. It is on from the start unless `--no-record` is
   given. A call site is followed by the device behind it. A re-acquisition at the end of a condition

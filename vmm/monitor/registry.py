@@ -76,7 +76,7 @@ class Registry:
         return _answered(answer)
 
     def run_out_of_band(self, request: Request, call: Call) -> dict[str, Any]:
-        """Carry out an OOB request. The monitor's thread, without the BQL."""
+        """Carry out an OOB request, or the negotiation. The monitor's thread, without the BQL."""
         try:
             command, arguments = self.find(request, call.session)
             return _answered(command.run(call, **arguments))
