@@ -60,6 +60,9 @@ class Pipe(asyncio.Transport):
         if not self.closed:
             self.waiting += data
 
+    def is_closing(self) -> bool:
+        return self.closed
+
     def get_write_buffer_size(self) -> int:
         return len(self.waiting)
 

@@ -2,8 +2,10 @@
 """Clients that send more, or sooner, than anybody needs."""
 
 import asyncio
+import gc
 import socket
 import struct
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -139,5 +141,45 @@ def test_a_client_that_resets_its_connection_before_it_is_served_is_just_gone(
         assert event.data["client"]["family"] == "unknown"
         assert rig.names() == ["CONNECTED", "DISCONNECTED"]
         assert problems == []
+
+    serve(tmp_path, scenario)
+
+
+def test_who_vanishes_amid_a_flood_leaves_nothing_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario(rig: Rig) -> None:
+        client = await rig.client(RAW)
+        await rig.until("VNC_INITIALIZED")
+        client.writer.write((struct.pack(">B3xIB", 248, 1 << 31, 0)) * 400)
+        client.writer.transport.abort()
+        await rig.until("VNC_DISCONNECTED")
+
+    serve(tmp_path, scenario)
+    assert caplog.messages == []
+
+
+def test_the_memory_of_a_client_goes_with_it(tmp_path: Path) -> None:
+    """Not when the garbage collector comes, which counts objects and not their megabytes."""
+
+    async def scenario(rig: Rig) -> None:
+        client = await rig.client(RAW, 1, -223, -308)
+        client.request(incremental=False)
+        while not await client.pixels():
+            pass
+        updates = rig.server._clients[0].updates
+        assert updates is not None
+        large = [weakref.ref(each) for each in (updates, updates._encoder, updates._scroll)]
+        updates._pending["size"] = updates._size_rectangle
+        del updates
+        gc.collect()
+        gc.disable()
+        try:
+            await client.close()
+            await rig.until("VNC_DISCONNECTED")
+            while any(each() is not None for each in large):  # the worker may just be done
+                await asyncio.sleep(0.001)
+        finally:
+            gc.enable()
 
     serve(tmp_path, scenario)

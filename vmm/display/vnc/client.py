@@ -88,6 +88,9 @@ class VncClient:
         if self._input is not None:
             self._input.release_all()
         self._display.client_gone(self, reason)
+        # Megabytes, which would wait for the garbage collector: a connection and its client know
+        # each other.
+        self.updates = None
 
     # As the session's authenticator.
 

@@ -158,6 +158,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._rest is not None:
             self._rest.cancel()
         self._owner.disconnected(self._reason)
+        self._layers, self._tls = LayerStack(), None
 
     # For the owner.
 
@@ -277,7 +278,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _write(self) -> None:
         for data in self._layers.take_output():
-            if self._transport is not None:
+            # Where a write has failed asyncio closes in its next turn, and complains until then.
+            if self._transport is not None and not self._transport.is_closing():
                 self.bytes_sent += len(data)
                 self._transport.write(data)
 

@@ -197,6 +197,7 @@ class ClientUpdates:
 
     def cancel(self) -> None:
         """The client has gone: a running job ends after its current rectangle."""
+        self._pending.clear()
         if self._job is not None:
             self._job.cancelled = True
 

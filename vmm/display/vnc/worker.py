@@ -57,6 +57,7 @@ class EncodeWorker:
                 self._loop.call_soon_threadsafe(job.done, result)
             except RuntimeError:  # the main loop is closed: nobody wants results any more
                 return
+            del job, result  # a client's memory goes when it does, not with the next job
 
 
 class InlineEncoder:
