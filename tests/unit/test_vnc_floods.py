@@ -172,7 +172,6 @@ def test_the_memory_of_a_client_goes_with_it(tmp_path: Path) -> None:
         large = [weakref.ref(each) for each in (updates, updates._encoder, updates._scroll)]
         updates._pending["size"] = updates._size_rectangle
         del updates
-        gc.collect()
         gc.disable()
         try:
             await client.close()
