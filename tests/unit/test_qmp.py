@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The monitor's client against a monitor that behaves as badly as it likes."""
 
+import asyncio
 import os
 import socket
 import threading
@@ -24,6 +25,30 @@ def test_a_command_is_answered_and_the_greeting_tells_the_version(tmp_path: Path
             assert qmp.version == "10.0.2"
             assert qmp.peer_pid == os.getpid()
         assert monitor.seen == [("query-name", {"a": 1})]
+
+
+def test_a_closed_connection_leaves_no_event_loop_behind(
+    tmp_path: Path,
+) -> None:
+    made: list[asyncio.AbstractEventLoop] = []
+
+    class Counting(asyncio.DefaultEventLoopPolicy):
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            made.append(super().new_event_loop())
+            return made[-1]
+
+    before = asyncio.get_event_loop_policy()
+    asyncio.set_event_loop_policy(Counting())
+    try:
+        with FakeMonitor(tmp_path / "q", {}) as monitor:
+            connect(monitor.path).close()
+    finally:
+        asyncio.set_event_loop_policy(before)
+    open_ones = [loop for loop in made if not loop.is_closed()]
+    for loop in open_ones:
+        loop.close()
+    assert made
+    assert open_ones == []
 
 
 def test_text_of_the_human_monitor_has_plain_line_ends(tmp_path: Path) -> None:
