@@ -1,10 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Files that are written whole or not at all."""
+"""Files that are read or written whole or not at all."""
 
+import errno
 import os
+import stat
 import threading
 from contextlib import suppress
 from pathlib import Path
+
+
+def read_whole(path: Path) -> bytes:
+    """The contents of a file. A pipe that nobody writes to would be waited for, so pipes are none.
+
+    Raises OSError.
+    """
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "is a pipe; it must be a file")
+        return file.read()
 
 
 def write_whole(path: Path, data: bytes, *, wait_for_reader: bool = True) -> None:

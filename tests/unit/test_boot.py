@@ -235,6 +235,17 @@ def test_an_initrd_that_would_lie_on_the_kernel_is_refused(
         pvh.load(memory, BootFiles(kernel, initrd=Path("/nonexistent/i")))
 
 
+def test_a_pipe_that_nobody_writes_to_is_refused_and_not_waited_for(
+    tmp_path: Path, memory: GuestMemory, kernel: Path
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(VmmError, match=r"initrd .*/pipe: is a pipe; it must be a file"):
+        pvh.load(memory, BootFiles(kernel, initrd=pipe))
+    with pytest.raises(VmmError, match=r"kernel .*/pipe: is a pipe; it must be a file"):
+        pvh.load(memory, BootFiles(pipe))
+
+
 def test_the_longest_command_line_fits_and_one_byte_more_is_refused(
     memory: GuestMemory, kernel: Path
 ) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vmm.errors import VmmError
+from vmm.files import read_whole
 
 PT_LOAD, PT_NOTE = 1, 4
 EM_X86_64 = 62
@@ -40,7 +41,7 @@ def read_kernel(path: Path) -> ElfImage:
         VmmError: unreadable, no ELF, truncated, or without the note; one line with the way out.
     """
     try:
-        data = memoryview(path.read_bytes())
+        data = memoryview(read_whole(path))
     except OSError as error:
         raise VmmError(f"kernel {path}: {error.strerror}") from None
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vmm.boot.elf import ElfImage, read_kernel
 from vmm.errors import VmmError
+from vmm.files import read_whole
 from vmm.memory import HIGH_RAM_BASE, PAGE, GuestMemory
 
 COMMAND_LINE_ADDRESS = 0x2_0000
@@ -47,7 +48,7 @@ def _read_initrd(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return path.read_bytes()
+        return read_whole(path)
     except OSError as error:
         raise VmmError(f"initrd {path}: {error.strerror}") from None
 
