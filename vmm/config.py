@@ -5,16 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vmm.block.blockdev import NodeOptions
-from vmm.block.options import DriveError, DriveOptions, parse_drive
+from vmm.block.options import DriveOptions
 from vmm.cmdline import values
-from vmm.cmdline.given import OptionError, from_text
-from vmm.cmdline.objects import ObjectOptions, object_options
+from vmm.cmdline.given import OptionError
+from vmm.cmdline.objects import ObjectOptions
 from vmm.devices.virtio_slots import SLOTS
 from vmm.display.options import FramebufferOptions
 from vmm.display.vnc.options import EncodeIn, VncOptions
 from vmm.errors import VmmError
 from vmm.monitor.options import MonitorOptions
-from vmm.object_types import type_registry
 from vmm.runstate import RunOptions
 
 MAX_DRIVES = SLOTS
@@ -86,27 +85,3 @@ def parse_size(text: str) -> int:
         return values.memory(text)
     except ValueError as error:
         raise VmmError(f"--memory {text}: {error}") from None
-
-
-def parse_object(text: str) -> ObjectOptions:
-    """``iothread,id=io0,poll-max-ns=32768``, as QEMU's -object.
-
-    Raises:
-        VmmError: not of that form.
-    """
-    return object_options(from_text("--object", text, "qom-type"), type_registry())
-
-
-def parse_drives(texts: tuple[str, ...]) -> tuple[DriveOptions, ...]:
-    """All ``--drive`` strings.
-
-    Raises:
-        VmmError: one of them is wrong; the message names it.
-    """
-    drives = []
-    for text in texts:
-        try:
-            drives.append(parse_drive(text))
-        except DriveError as error:
-            raise VmmError(f"--drive {text}: {error}") from None
-    return tuple(drives)

@@ -10,6 +10,7 @@ import pytest
 from profiler.qemu.qmp import Qmp
 from profiler.qemu.sync_profile import BQL, parse_sync_profile
 from tests.support.monitors import everything, monitored_vm
+from tests.support.rig import somebody_listens, wait_until
 
 pytestmark = pytest.mark.kvm
 
@@ -88,6 +89,7 @@ def test_tables_of_the_human_monitor_name_what_there_is(qmp: Qmp) -> None:
 def test_a_human_monitor_on_a_socket_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "hmp"
     with monitored_vm(tmp_path, "--monitor", f"unix:{path}"):
+        wait_until(lambda: somebody_listens(path), "the human monitor, made after QMP's")
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(20)
         connection.connect(str(path))

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 from profiler.check import check_snapshot
 from profiler.reader import Recording
-from vmm.config import MachineConfig, parse_drives, parse_object
+from tests.support.options import parse_drives, parse_object
+from vmm.config import MachineConfig
 from vmm.guest.pattern import pattern
 from vmm.machine import Machine
 

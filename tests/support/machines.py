@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from vmm.config import MachineConfig, parse_drives, parse_object
+from tests.support.options import parse_drives, parse_object
+from vmm.config import MachineConfig
 from vmm.events import Event
 from vmm.guest.image import micro_guest_path
 from vmm.machine import Machine

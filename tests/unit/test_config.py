@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.options import parse_drives, parse_object
 from vmm.cmdline.objects import ObjectOptions
-from vmm.config import MachineConfig, parse_drives, parse_object, parse_size
+from vmm.config import MachineConfig, parse_size
 from vmm.errors import VmmError
 
 MIB = 1 << 20

@@ -13,8 +13,9 @@ import pytest
 from profiler.check import check_snapshot
 from profiler.model import Blocked
 from profiler.reader import Recording
+from tests.support.options import parse_drives, parse_object
 from vmm._native import lib
-from vmm.config import MachineConfig, parse_drives, parse_object
+from vmm.config import MachineConfig
 from vmm.devices.virtio_slots import VIRTIO_MMIO_BASE
 from vmm.errors import VmmError
 from vmm.machine import Machine

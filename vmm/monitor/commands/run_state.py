@@ -53,23 +53,28 @@ def query_status(call: Call) -> dict[str, Any]:
     return {"running": state == "running", "status": state}
 
 
-def _stop(call: Call) -> None:
+def stop(call: Call) -> None:
+    """Pause all vCPUs."""
     call.state.control.stop()
 
 
-def _cont(call: Call) -> None:
+def cont(call: Call) -> None:
+    """Let the vCPUs run."""
     call.state.control.cont()
 
 
-def _quit(call: Call) -> None:
+def quit_machine(call: Call) -> None:
+    """End the machine."""
     call.state.control.quit()
 
 
-def _reset(call: Call) -> None:
+def reset(call: Call) -> None:
+    """Reset the machine."""
     call.state.control.reset()
 
 
-def _powerdown(call: Call) -> None:
+def powerdown(call: Call) -> None:
+    """Press the power button."""
     call.state.control.powerdown()
 
 
@@ -93,13 +98,13 @@ def _accelerators(call: Call) -> dict[str, Any]:
 NO_UUID = "00000000-0000-0000-0000-000000000000"
 COMMANDS = (
     Command("query-status", query_status, "The run state.", returns=_STATUS),
-    Command("stop", _stop, "Pause all vCPUs. Event STOP."),
-    Command("cont", _cont, "Let the vCPUs run. Event RESUME."),
-    Command("quit", _quit, "End the machine. Event SHUTDOWN."),
-    Command("system_reset", _reset, "Reset the machine. Event RESET."),
+    Command("stop", stop, "Pause all vCPUs. Event STOP."),
+    Command("cont", cont, "Let the vCPUs run. Event RESUME."),
+    Command("quit", quit_machine, "End the machine. Event SHUTDOWN."),
+    Command("system_reset", reset, "Reset the machine. Event RESET."),
     Command(
         "system_powerdown",
-        _powerdown,
+        powerdown,
         "Press the power button; the guest may or may not heed it. Event POWERDOWN.",
     ),
     Command("query-name", _name, "The VM's name.", returns=_NAME),

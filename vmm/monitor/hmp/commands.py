@@ -23,26 +23,6 @@ def _info(call: Call) -> str:
     return call.state.hmp.help("info")
 
 
-def _stop(call: Call) -> None:
-    call.state.control.stop()
-
-
-def _cont(call: Call) -> None:
-    call.state.control.cont()
-
-
-def _quit(call: Call) -> None:
-    call.state.control.quit()
-
-
-def _reset(call: Call) -> None:
-    call.state.control.reset()
-
-
-def _powerdown(call: Call) -> None:
-    call.state.control.powerdown()
-
-
 def _sync_profile(call: Call, op: str | None = None) -> str:
     profile = call.state.sync_profile
     if op is None:
@@ -117,11 +97,11 @@ _COMMANDS = (
         (Parameter("name", Kind.TEXT, True), Parameter("topic", Kind.TEXT, True)),
     ),
     HmpCommand("info", _info, "show various information about the system state", "[subcommand]"),
-    HmpCommand("stop|s", _stop, "stop emulation"),
-    HmpCommand("cont|c", _cont, "resume emulation"),
-    HmpCommand("quit|q", _quit, "end the machine"),
-    HmpCommand("system_reset", _reset, "reset the system"),
-    HmpCommand("system_powerdown", _powerdown, "send system power down event"),
+    HmpCommand("stop|s", run_state.stop, "stop emulation"),
+    HmpCommand("cont|c", run_state.cont, "resume emulation"),
+    HmpCommand("quit|q", run_state.quit_machine, "end the machine"),
+    HmpCommand("system_reset", run_state.reset, "reset the system"),
+    HmpCommand("system_powerdown", run_state.powerdown, "send system power down event"),
     HmpCommand(
         "screendump",
         _screendump,
