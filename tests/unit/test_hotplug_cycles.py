@@ -76,7 +76,9 @@ def test_fifty_plugs_and_unplugs_with_io_leave_nothing_behind(accel: str, tmp_pa
     assert (request.kind, request.code) == (RequestKind.DEBUG_EXIT, 0), request
     assert line is not None
     assert json.loads(line)["verify"] == {"wrong_blocks": 0, "wrong_bytes": 0}
-    assert len(seen) == CYCLES
+    # The guest ends once it is done with its last disk, perhaps before that was unplugged here.
+    assert len(seen) in (CYCLES - 1, CYCLES)
+    assert image.read_bytes() == pattern(0, SIZE, 3 + CYCLES - 1)
     assert seen[0] == seen[-1]
     assert all(names == seen[0][1] for _, names in seen)
 
